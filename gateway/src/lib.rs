@@ -1,0 +1,12 @@
+//! ASSEMBLY: the two flows. The only crate that knows Pingora.
+//!
+//! ```text
+//! discovery -> control::reconciler (merge, validate, compile) -> snapshot -> published by one writer
+//! accept -> head -> identity -> route -> middlewares -> upstream -> response -> log        (proxy)
+//! ```
+
+pub mod internal;
+pub mod middleware;
+pub mod rejection;
+pub mod snapshot;
+pub mod telemetry;

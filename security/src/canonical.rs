@@ -1,0 +1,1 @@
+//! Canonical host and path.
