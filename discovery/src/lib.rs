@@ -8,11 +8,20 @@ pub mod docker;
 pub mod file;
 pub mod table;
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use config::Problem;
 use config::name::ProviderName;
 use config::routing::raw::RawRouting;
 use tokio::sync::{mpsc, oneshot};
+
+pub use docker::DockerProvider;
+pub use file::FileProvider;
+pub use table::TableProvider;
+
+/// Looks a variable up; handed down from `main`, which alone reads the environment.
+pub type Environment = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
 /// A provider's whole current state.
 #[derive(Debug, Clone)]
@@ -25,6 +34,13 @@ pub struct Update {
     pub problems: Vec<Problem>,
     /// Whether this is the present or the last known state.
     pub freshness: Freshness,
+}
+
+impl Update {
+    /// Nothing, and nothing wrong.
+    pub fn empty(provider: ProviderName) -> Self {
+        Self { provider, routing: RawRouting::default(), problems: Vec::new(), freshness: Freshness::Current }
+    }
 }
 
 /// Whether an update shows the present.
