@@ -7,6 +7,7 @@
 
 pub mod internal;
 pub mod middleware;
+pub mod proxy;
 pub mod rejection;
 pub mod snapshot;
 pub mod telemetry;

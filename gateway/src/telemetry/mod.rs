@@ -61,3 +61,14 @@ pub struct AccessRecord<'a> {
     /// Its identifier (`X-Request-Id`).
     pub request_id: &'a str,
 }
+
+/// Where the hot path leaves what it knows: once for every request, whatever its end, and once for each client
+/// connection that opens or closes. Never blocks.
+pub trait Recorder: Send + Sync + std::fmt::Debug {
+    /// A request has ended.
+    fn record(&self, record: &AccessRecord<'_>);
+    /// A client connected.
+    fn connection_opened(&self, entry_point: EntryPointId);
+    /// Its connection is closed.
+    fn connection_closed(&self, entry_point: EntryPointId);
+}
