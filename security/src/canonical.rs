@@ -1,1 +1,0 @@
-//! Canonical host and path.
