@@ -1,6 +1,7 @@
 //! A service at work: its servers, weighted round robin among them, and what is known of each.
 
-use std::sync::Arc;
+use std::any::Any;
+use std::sync::{Arc, OnceLock};
 
 use config::name::ServiceName;
 use config::routing::{Scheme, Server};
@@ -23,6 +24,28 @@ pub struct Service {
 pub struct Upstream {
     /// As written: `http://10.0.0.1:80`.
     pub server: Server,
+    /// Kept by the hot path for as long as the server lives.
+    pub slot: Slot,
+}
+
+/// A place where the hot path keeps what it prepares once for a server. Opaque to everybody else.
+#[derive(Default)]
+pub struct Slot(OnceLock<Box<dyn Any + Send + Sync>>);
+
+impl Slot {
+    /// What was prepared, made on first use. There is one user, and so one type.
+    pub fn get_or_init<T: Any + Send + Sync>(&self, prepare: impl FnOnce() -> T) -> &T {
+        self.0
+            .get_or_init(|| Box::new(prepare()))
+            .downcast_ref()
+            .expect("the hot path is the only user of the slot and keeps one type in it")
+    }
+}
+
+impl std::fmt::Debug for Slot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.0.get().is_some() { "Slot(prepared)" } else { "Slot(empty)" })
+    }
 }
 
 impl Service {
