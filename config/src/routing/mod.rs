@@ -3,6 +3,7 @@
 //! [`raw`] is the one shape that files, labels and the static table decode into; [`merge`] joins what the
 //! providers sent; [`validate`] makes a [`Routing`] of it and says what had to be left out.
 
+pub mod file;
 pub mod labels;
 pub mod merge;
 pub mod raw;
