@@ -1,15 +1,24 @@
 //! One record for every request, whatever its end: access log and metrics.
 
-pub mod access_log;
+mod access_log;
+mod escape;
+mod log_line;
+mod log_writer;
 pub mod logging;
-pub mod metrics;
+mod metrics;
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use config::{Install, Problem};
 
 use crate::snapshot::service::{Service, Upstream};
-use crate::snapshot::{EntryPointId, Route};
+use crate::snapshot::{Destination, EntryPointId, Route, Snapshot};
+
+use self::access_log::AccessLog;
+use self::metrics::Metrics;
 
 /// Everything that is known of a request when it ends. Borrowed: nothing is copied unless a sink keeps it.
 #[derive(Debug)]
@@ -49,11 +58,13 @@ pub struct AccessRecord<'a> {
     /// Attempts beyond the first.
     pub retries: u32,
     /// Wall clock at its first byte.
-    pub started: std::time::SystemTime,
+    pub started: SystemTime,
     /// From the first byte of the head to the last byte of the answer.
     pub duration: Duration,
     /// Part of it that the server took.
     pub origin_duration: Duration,
+    /// `grpc-status` of the answer, from its head or its trailers, where one was seen.
+    pub grpc_status: Option<u16>,
     /// An upgraded connection (WebSocket).
     pub upgraded: bool,
     /// Why we answered in place of a server, or why the request ended early; empty for an ordinary one.
@@ -71,4 +82,99 @@ pub trait Recorder: Send + Sync + std::fmt::Debug {
     fn connection_opened(&self, entry_point: EntryPointId);
     /// Its connection is closed.
     fn connection_closed(&self, entry_point: EntryPointId);
+}
+
+/// Access log and metrics. One for the process (or the test), shared by all workers.
+#[derive(Debug)]
+pub struct Telemetry {
+    metrics: Metrics,
+    access_log: Option<AccessLog>,
+    requests: AtomicU64,
+    add_internal_metrics: bool,
+    add_internal_logs: bool,
+}
+
+impl Telemetry {
+    /// Opens the access log and starts its writer. A log file that cannot be opened is a problem, and the lines
+    /// go to standard output.
+    pub fn new(install: &Install) -> (Arc<Self>, Vec<Problem>) {
+        let mut problems = Vec::new();
+        let access_log =
+            install.access_log.as_ref().map(|settings| AccessLog::start(install, settings, &mut problems));
+        let telemetry = Self {
+            metrics: Metrics::new(install),
+            access_log,
+            requests: AtomicU64::new(0),
+            add_internal_metrics: install.metrics.add_internals,
+            add_internal_logs: install.access_log.as_ref().is_some_and(|settings| settings.add_internals),
+        };
+        (Arc::new(telemetry), problems)
+    }
+
+    /// `snapshot` is published: counts the reload and lets go of the series of what is gone. For the
+    /// reconciler, after each publication.
+    pub fn published(&self, snapshot: &Snapshot, now: SystemTime) {
+        self.metrics.published(snapshot, now);
+    }
+
+    /// A reload changed nothing because its input was bad: `traefik_config_last_reload_success` becomes 0.
+    pub fn reload_failed(&self) {
+        self.metrics.reload_failed();
+    }
+
+    /// Opens the access log's file again (`SIGUSR1`, after a rotation).
+    pub fn reopen(&self) {
+        if let Some(access_log) = &self.access_log {
+            access_log.reopen();
+        }
+    }
+
+    /// Waits until every line recorded so far is written, or `limit` has passed. Blocks: for the end of the
+    /// process, not for a request.
+    pub fn flush(&self, limit: Duration) {
+        if let Some(access_log) = &self.access_log {
+            access_log.flush(limit);
+        }
+    }
+
+    /// All metrics as text; series of what `snapshot` no longer has vanish after this.
+    pub fn render(&self, snapshot: &Snapshot, exposition: Exposition) -> String {
+        let dropped = self.access_log.as_ref().map_or(0, AccessLog::dropped);
+        self.metrics.render(snapshot, dropped, exposition)
+    }
+}
+
+impl Recorder for Telemetry {
+    fn record(&self, record: &AccessRecord<'_>) {
+        let count = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
+        let internal =
+            record.route.is_some_and(|route| matches!(route.destination, Destination::Internal(_)));
+        let observability = record.route.map(|route| route.observability).unwrap_or_default();
+        if observability.metrics && (!internal || self.add_internal_metrics) {
+            self.metrics.record(record);
+        }
+        if let Some(access_log) = &self.access_log
+            && observability.access_logs
+            && (!internal || self.add_internal_logs)
+        {
+            access_log.record(record, count);
+        }
+    }
+
+    fn connection_opened(&self, entry_point: EntryPointId) {
+        self.metrics.connection_opened(entry_point);
+    }
+
+    fn connection_closed(&self, entry_point: EntryPointId) {
+        self.metrics.connection_closed(entry_point);
+    }
+}
+
+/// The two text formats that Prometheus asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exposition {
+    /// `text/plain; version=0.0.4`.
+    Prometheus,
+    /// `application/openmetrics-text; version=1.0.0`.
+    OpenMetrics,
 }
