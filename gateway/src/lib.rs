@@ -5,7 +5,10 @@
 //! accept -> head -> identity -> route -> middlewares -> upstream -> response -> log        (proxy)
 //! ```
 
+pub mod app;
+pub mod control;
 pub mod internal;
+pub mod lifecycle;
 pub mod middleware;
 pub mod proxy;
 pub mod rejection;

@@ -24,7 +24,7 @@ pub struct Listener {
 
 /// A bound socket of either kind.
 #[derive(Debug)]
-pub(super) enum ListeningSocket {
+pub(crate) enum ListeningSocket {
     /// TCP.
     Tcp(std::net::TcpListener),
     /// Unix; the file is removed when the listener goes.
@@ -33,7 +33,7 @@ pub(super) enum ListeningSocket {
 
 /// The file of a Unix socket, removed on drop.
 #[derive(Debug)]
-pub(super) struct SocketFile(PathBuf);
+pub(crate) struct SocketFile(PathBuf);
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
@@ -58,14 +58,7 @@ impl Listener {
     /// Binds and listens. Needs no runtime; may be called before privileges are dropped. `id` is the position of
     /// the entry point in `Install::entry_points`.
     pub fn bind(id: EntryPointId, entry_point: &EntryPoint) -> Result<Self, BindError> {
-        let socket = match &entry_point.address {
-            ListenAddress::AnyAddress { port } => any_address(*port, entry_point.reuse_port),
-            ListenAddress::Address(address) => {
-                tcp(*address, address.is_ipv6(), entry_point.reuse_port).map(ListeningSocket::Tcp)
-            }
-            ListenAddress::Unix { path, mode } => unix(path, *mode),
-        };
-        match socket {
+        match listen(&entry_point.address, entry_point.reuse_port) {
             Ok(socket) => Ok(Self { id, socket, name: entry_point.name.clone() }),
             Err(source) => Err(BindError {
                 entry_point: entry_point.name.clone(),
@@ -95,6 +88,17 @@ impl Listener {
             ListeningSocket::Tcp(socket) => socket.local_addr().ok(),
             ListeningSocket::Unix(..) => None,
         }
+    }
+}
+
+/// Binds and listens.
+pub(crate) fn listen(address: &ListenAddress, reuse_port: bool) -> io::Result<ListeningSocket> {
+    match address {
+        ListenAddress::AnyAddress { port } => any_address(*port, reuse_port),
+        ListenAddress::Address(address) => {
+            tcp(*address, address.is_ipv6(), reuse_port).map(ListeningSocket::Tcp)
+        }
+        ListenAddress::Unix { path, mode } => unix(path, *mode),
     }
 }
 

@@ -7,12 +7,14 @@ pub mod compile;
 pub mod route_table;
 pub mod service;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use config::Problem;
-use config::name::{EntryPointName, ProviderName, RouterName};
+use config::name::{EntryPointName, ProviderName, RouterName, ServiceName};
 use config::routing::{InternalService, Observability, Routing};
+use tokio::sync::watch;
 
 use self::route_table::{RequestView, RouteTable};
 use self::service::Service;
@@ -53,6 +55,10 @@ pub struct EntryPointId(pub usize);
 pub struct Routes {
     /// By [`EntryPointId`].
     pub entry_points: Vec<EntryPointRoutes>,
+    /// Every route by name: an unchanged one is carried over to the next snapshot.
+    pub(crate) by_name: HashMap<RouterName, Arc<Route>, foldhash::fast::RandomState>,
+    /// Every service by name: an unchanged one is carried over to the next snapshot.
+    pub(crate) services: HashMap<ServiceName, Arc<Service>, foldhash::fast::RandomState>,
 }
 
 /// Routes of one entry point. TLS and plain connections have tables of their own, as in Traefik.
@@ -61,9 +67,9 @@ pub struct EntryPointRoutes {
     /// Its name.
     pub name: EntryPointName,
     /// For plain connections.
-    pub plain: RouteTable,
+    pub plain: Arc<RouteTable>,
     /// For TLS connections.
-    pub tls: RouteTable,
+    pub tls: Arc<RouteTable>,
 }
 
 /// One router, compiled.
@@ -116,24 +122,29 @@ impl Routes {
 #[derive(Debug)]
 pub struct SnapshotWriter {
     current: Arc<ArcSwap<Snapshot>>,
+    version: watch::Sender<u64>,
 }
 
 /// Reads the current snapshot. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct SnapshotReader {
     current: Arc<ArcSwap<Snapshot>>,
+    version: watch::Receiver<u64>,
 }
 
-/// A writer and its readers, holding an empty snapshot of version 0.
+/// A writer and its readers, holding `first`.
 pub fn border(first: Snapshot) -> (SnapshotWriter, SnapshotReader) {
+    let (version, versions) = watch::channel(first.version);
     let current = Arc::new(ArcSwap::from_pointee(first));
-    (SnapshotWriter { current: Arc::clone(&current) }, SnapshotReader { current })
+    (SnapshotWriter { current: Arc::clone(&current), version }, SnapshotReader { current, version: versions })
 }
 
 impl SnapshotWriter {
     /// Makes `next` what every later request sees.
     pub fn publish(&mut self, next: Arc<Snapshot>) {
+        let version = next.version;
         self.current.store(next);
+        self.version.send_replace(version);
     }
 
     /// What is published now.
@@ -146,5 +157,32 @@ impl SnapshotReader {
     /// The snapshot for one request (or one API answer), to be kept to its end.
     pub fn load(&self) -> Arc<Snapshot> {
         self.current.load_full()
+    }
+
+    /// Waits for a snapshot that satisfies `condition` and returns it; `None` if no more will come. Not for the
+    /// hot path.
+    pub async fn wait_for(&self, mut condition: impl FnMut(&Snapshot) -> bool) -> Option<Arc<Snapshot>> {
+        let mut version = self.version.clone();
+        loop {
+            version.mark_unchanged();
+            let snapshot = self.load();
+            if condition(&snapshot) {
+                return Some(snapshot);
+            }
+            version.changed().await.ok()?;
+        }
+    }
+}
+
+impl Snapshot {
+    /// Before anything is known: no routes, no problems.
+    pub fn empty() -> Self {
+        Self {
+            version: 0,
+            routes: Arc::default(),
+            routing: Arc::default(),
+            problems: Arc::default(),
+            providers: Arc::default(),
+        }
     }
 }

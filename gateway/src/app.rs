@@ -1,0 +1,413 @@
+//! The one place where all parts are built and joined. A gateway is a value: a process (or a test) may hold many.
+//!
+//! Requests run on one runtime, everything else (providers, compiling, admin API) on another with threads of its
+//! own, so that the hot path never waits for the control plane.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use config::install::{Install, ListenAddress};
+use config::name::EntryPointName;
+use config::{Origin, Problem};
+use discovery::{DockerProvider, FileProvider, Provider, TableProvider};
+use tokio::runtime::{Builder, Runtime};
+
+use crate::control::reconciler::{Reconciler, ReloadError, ReloadHandle, ReloadReport};
+use crate::control::{Readiness, ReadinessReport};
+use crate::lifecycle::{Lifecycle, Phase};
+use crate::proxy::entry_point::{BindError, Listener, ListeningSocket, listen};
+use crate::proxy::{Proxy, ProxyConfig};
+use crate::snapshot::{EntryPointId, SnapshotReader};
+use crate::telemetry::Telemetry;
+
+/// What a gateway takes from its surroundings. `main` reads it from the process, a test makes it up.
+pub struct Environment {
+    /// Looks a variable up, for templates in routing files.
+    pub variables: discovery::Environment,
+    /// Sources of routing settings beyond those of the install configuration.
+    pub providers: Vec<Box<dyn Provider>>,
+    /// Name of this machine, for `X-Forwarded-Server`.
+    pub server_name: String,
+    /// Threads that serve requests; 0 = one for each processor.
+    pub worker_threads: usize,
+}
+
+impl Default for Environment {
+    /// No variables, no further sources, one thread for each processor.
+    fn default() -> Self {
+        Self {
+            variables: Arc::new(|_| None),
+            providers: Vec::new(),
+            server_name: "hearthgate".to_owned(),
+            worker_threads: 0,
+        }
+    }
+}
+
+impl fmt::Debug for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Environment").field("server_name", &self.server_name).finish_non_exhaustive()
+    }
+}
+
+/// Where a listener really listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BoundAddress {
+    /// TCP, with the port that the system chose for port 0.
+    Tcp(SocketAddr),
+    /// A Unix socket.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for BoundAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// Why a gateway cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An entry point cannot listen.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The admin listener's address was set and cannot be had.
+    #[error("admin listener: listen on {address}")]
+    Admin {
+        /// As written.
+        address: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// No threads.
+    #[error("start the threads of the {part}")]
+    Threads {
+        /// `hot path` or `control plane`.
+        part: &'static str,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+/// Builds gateways.
+#[derive(Debug)]
+pub enum Gateway {}
+
+/// A gateway at work. Dropping it stops it at once; [`RunningGateway::shutdown`] lets open requests end.
+#[derive(Debug)]
+pub struct RunningGateway {
+    entry_points: Vec<(EntryPointName, BoundAddress)>,
+    admin: BoundAddress,
+    snapshot: SnapshotReader,
+    reload: ReloadHandle,
+    readiness: Readiness,
+    lifecycle: Lifecycle,
+    proxy: Arc<Proxy>,
+    hot_path: Option<Runtime>,
+    control_plane: Option<Runtime>,
+}
+
+impl RunningGateway {
+    /// Where an entry point listens; `None` if there is none of this name.
+    pub fn address(&self, entry_point: &str) -> Option<&BoundAddress> {
+        self.entry_points.iter().find(|(name, _)| name.as_str() == entry_point).map(|(_, address)| address)
+    }
+
+    /// Where every entry point listens, in the order of the install configuration.
+    pub fn entry_points(&self) -> &[(EntryPointName, BoundAddress)] {
+        &self.entry_points
+    }
+
+    /// Where the admin API listens.
+    pub fn admin(&self) -> &BoundAddress {
+        &self.admin
+    }
+
+    /// What is published.
+    pub fn snapshot(&self) -> &SnapshotReader {
+        &self.snapshot
+    }
+
+    /// The state of every part now.
+    pub fn readiness(&self) -> ReadinessReport {
+        self.readiness.report()
+    }
+
+    /// Waits until every provider has answered (or had its time), so that what it knows is served. `false` if
+    /// the gateway drains.
+    pub async fn ready(&self) -> bool {
+        self.readiness.ready().await
+    }
+
+    /// Asks all providers to read again and says what changed.
+    pub async fn reload(&self) -> Result<ReloadReport, ReloadError> {
+        self.reload.reload().await
+    }
+}
+
+impl Gateway {
+    /// Binds every listener, starts every part, and returns while the providers are still being asked for the
+    /// first time. Needs no runtime of the caller's. `problems` are those of the install configuration: they stay
+    /// among the current ones for good.
+    pub fn start(
+        install: Install,
+        problems: Vec<Problem>,
+        environment: Environment,
+    ) -> Result<RunningGateway, StartError> {
+        start(install, problems, environment)
+    }
+}
+
+fn start(
+    mut install: Install,
+    mut problems: Vec<Problem>,
+    environment: Environment,
+) -> Result<RunningGateway, StartError> {
+    let listeners = bind_entry_points(&mut install, &mut problems)?;
+    let admin_socket = bind_admin(&install, &mut problems)?;
+    problems.extend(state_dir_problem(&install));
+    let entry_points =
+        listeners.iter().map(|listener| (listener.name().clone(), bound(listener, &install))).collect();
+    let admin = admin_socket.address.clone();
+    let (telemetry, found) = Telemetry::new(&install);
+    problems.extend(found);
+    let install = Arc::new(install);
+
+    let worker_threads = match environment.worker_threads {
+        0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        threads => threads,
+    };
+    let hot_path = Builder::new_multi_thread()
+        .worker_threads(worker_threads)
+        .thread_name("hot-path")
+        .enable_all()
+        .build()
+        .map_err(|source| StartError::Threads { part: "hot path", source })?;
+    let control_plane = Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("control-plane")
+        .enable_all()
+        .build()
+        .map_err(|source| StartError::Threads { part: "control plane", source })?;
+
+    let lifecycle = Lifecycle::default();
+    let mut providers = providers(&install, &environment.variables);
+    providers.extend(environment.providers);
+    let (reconciler, snapshot, reload) = Reconciler::new(Arc::clone(&install), problems, providers);
+    let readiness = Readiness::new(snapshot.clone(), lifecycle.reader(), tokio::time::Instant::now());
+    control_plane.spawn(reconciler.run());
+
+    let proxy = Proxy::new(ProxyConfig {
+        entry_points: install.entry_points.clone(),
+        snapshot: snapshot.clone(),
+        telemetry: Arc::clone(&telemetry) as _,
+        internal: Arc::new(Nobody),
+        server_name: environment.server_name,
+        worker_threads,
+    });
+    {
+        let _inside = hot_path.enter();
+        proxy.serve(listeners);
+    }
+    Ok(RunningGateway {
+        entry_points,
+        admin,
+        snapshot,
+        reload,
+        readiness,
+        lifecycle,
+        proxy,
+        hot_path: Some(hot_path),
+        control_plane: Some(control_plane),
+    })
+}
+
+/// The providers that the install configuration names.
+fn providers(install: &Install, variables: &discovery::Environment) -> Vec<Box<dyn Provider>> {
+    let mut providers: Vec<Box<dyn Provider>> = Vec::new();
+    if let Some(settings) = &install.providers.docker {
+        providers.push(Box::new(DockerProvider::new(settings.clone(), Arc::clone(variables))));
+    }
+    if let Some(settings) = &install.providers.file {
+        providers.push(Box::new(FileProvider::new(settings.clone(), Arc::clone(variables))));
+    }
+    if let Some(settings) = &install.providers.table {
+        providers.push(Box::new(TableProvider::new(settings.clone(), Arc::clone(variables))));
+    }
+    providers
+}
+
+/// Binds all entry points, or none. Without any configuration, ports that cannot be had give way to 8000 and 8443.
+fn bind_entry_points(install: &mut Install, problems: &mut Vec<Problem>) -> Result<Vec<Listener>, BindError> {
+    let is_default = install.is_default;
+    let mut listeners = Vec::with_capacity(install.entry_points.len());
+    for (index, entry_point) in install.entry_points.iter_mut().enumerate() {
+        let id = EntryPointId(index);
+        let listener = match Listener::bind(id, entry_point) {
+            Err(error) if is_default && substitute(&entry_point.address).is_some() => {
+                let substitute = substitute(&entry_point.address).expect("the guard has seen it");
+                entry_point.address = ListenAddress::AnyAddress { port: substitute };
+                let listener = Listener::bind(id, entry_point)?;
+                problems.push(
+                    Problem::warning(
+                        Origin::Gateway,
+                        format!("entry point `{}`", entry_point.name),
+                        format!(
+                            "cannot listen on {} ({}): listens on :{substitute} instead",
+                            error.address, error.source
+                        ),
+                    )
+                    .with_hint(format!(
+                        "write `entryPoints.{}.address` to choose another port",
+                        entry_point.name
+                    )),
+                );
+                listener
+            }
+            other => other?,
+        };
+        listeners.push(listener);
+    }
+    Ok(listeners)
+}
+
+/// The port that stands in for a default one which cannot be had.
+fn substitute(address: &ListenAddress) -> Option<u16> {
+    match address {
+        ListenAddress::AnyAddress { port: 80 } => Some(8000),
+        ListenAddress::AnyAddress { port: 443 } => Some(8443),
+        ListenAddress::AnyAddress { .. } | ListenAddress::Address(_) | ListenAddress::Unix { .. } => None,
+    }
+}
+
+fn bound(listener: &Listener, install: &Install) -> BoundAddress {
+    match (listener.local_addr(), &install.entry_points[listener.id().0].address) {
+        (Some(address), _) => BoundAddress::Tcp(address),
+        (None, ListenAddress::Unix { path, .. }) => BoundAddress::Unix(path.clone()),
+        (None, other) => unreachable!("a TCP listener knows its address: {other:?}"),
+    }
+}
+
+/// The admin listener, bound.
+#[derive(Debug)]
+struct AdminSocket {
+    socket: ListeningSocket,
+    address: BoundAddress,
+}
+
+/// Binds the admin listener. Where its default port is taken, by an entry point or another program, it moves to
+/// the Unix socket `admin.sock` in the state directory; an address that was set is kept to.
+fn bind_admin(install: &Install, problems: &mut Vec<Problem>) -> Result<AdminSocket, StartError> {
+    let wanted = &install.admin.address;
+    let refused = match listen(wanted, false) {
+        Ok(socket) => return Ok(AdminSocket { address: address_of(&socket, wanted), socket }),
+        Err(source) => StartError::Admin { address: written(wanted), source },
+    };
+    if install.admin.address_was_set {
+        return Err(refused);
+    }
+    let path = install.state_dir.join("admin.sock");
+    let substitute = ListenAddress::Unix { path, mode: 0o660 };
+    // The state directory may not exist yet; whether it can be written to shows in a moment.
+    let _ = std::fs::create_dir_all(&install.state_dir);
+    match listen(&substitute, false) {
+        Ok(socket) => {
+            problems.push(
+                Problem::warning(
+                    Origin::Gateway,
+                    "admin listener",
+                    format!("{} is taken: listens on {} instead", written(wanted), written(&substitute)),
+                )
+                .with_hint("write `admin.address` to choose another place"),
+            );
+            Ok(AdminSocket { address: address_of(&socket, &substitute), socket })
+        }
+        Err(source) => Err(StartError::Admin { address: written(&substitute), source }),
+    }
+}
+
+fn address_of(socket: &ListeningSocket, wanted: &ListenAddress) -> BoundAddress {
+    match (socket, wanted) {
+        (ListeningSocket::Tcp(socket), _) => {
+            BoundAddress::Tcp(socket.local_addr().expect("a bound socket knows its address"))
+        }
+        (ListeningSocket::Unix(..), ListenAddress::Unix { path, .. }) => BoundAddress::Unix(path.clone()),
+        (ListeningSocket::Unix(..), other) => unreachable!("a Unix socket was bound for {other:?}"),
+    }
+}
+
+fn written(address: &ListenAddress) -> String {
+    match address {
+        ListenAddress::AnyAddress { port } => format!(":{port}"),
+        ListenAddress::Address(address) => address.to_string(),
+        ListenAddress::Unix { path, .. } => format!("unix:{}", path.display()),
+    }
+}
+
+/// The state directory, if it cannot be written to.
+fn state_dir_problem(install: &Install) -> Option<Problem> {
+    let dir = &install.state_dir;
+    let probe = dir.join(".writable");
+    let tried = std::fs::create_dir_all(dir)
+        .and_then(|()| std::fs::write(&probe, b""))
+        .and_then(|()| std::fs::remove_file(&probe));
+    let error = tried.err()?;
+    Some(
+        Problem::warning(
+            Origin::Gateway,
+            format!("state directory `{}`", dir.display()),
+            format!("cannot be written to ({error}): state lives in memory and is lost at the next start"),
+        )
+        .with_hint("mount a volume there, or write another `stateDir`"),
+    )
+}
+
+impl RunningGateway {
+    /// Ends in good order: not ready at once; each entry point goes on accepting for its
+    /// `requestAcceptGraceTimeout`; then open requests may end within its `graceTimeOut`. Returns how many
+    /// connections had to be cut. Cancelling it stops at once.
+    pub async fn shutdown(mut self) -> usize {
+        self.lifecycle.enter(Phase::Draining);
+        let proxy = Arc::clone(&self.proxy);
+        // On the hot path's runtime, whose timers and sockets the proxy uses.
+        let drained = match &self.hot_path {
+            Some(runtime) => runtime.spawn(async move { proxy.drain().await }).await,
+            None => Ok(0),
+        };
+        self.stop();
+        drained.unwrap_or(0)
+    }
+
+    /// Closes everything now.
+    pub fn stop(&mut self) {
+        self.lifecycle.enter(Phase::Stopped);
+        self.proxy.stop();
+        // `shutdown_background`, since this may run inside the caller's runtime, where waiting is not allowed.
+        for runtime in [self.hot_path.take(), self.control_plane.take()].into_iter().flatten() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl Drop for RunningGateway {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+#[derive(Debug)]
+struct Nobody;
+
+#[async_trait::async_trait]
+impl crate::internal::InternalServices for Nobody {
+    async fn answer(&self, _: crate::internal::InternalRequest<'_>) -> http::Response<bytes::Bytes> {
+        let mut response = http::Response::new(bytes::Bytes::new());
+        *response.status_mut() = http::StatusCode::NOT_FOUND;
+        response
+    }
+}

@@ -1,0 +1,455 @@
+//! Holds the one snapshot writer: updates in, settle, merge, validate, compile, publish.
+//!
+//! The last state of each provider is kept; whenever one of them changes, the whole is built anew, on a thread where
+//! nobody waits. What equals the published state is not published; what cannot be built is not published either, and
+//! the last good snapshot stays.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use config::install::Install;
+use config::name::ProviderName;
+use config::routing::Routing;
+use config::{Origin, Problem, Severity};
+use discovery::{Freshness, Provider, ProviderChannels, Update};
+use futures_util::future::join_all;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{JoinError, JoinSet, spawn_blocking};
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use crate::snapshot::compile::{Parts, compile};
+use crate::snapshot::{ProviderState, Snapshot, SnapshotReader, SnapshotWriter, border};
+
+/// Updates that may wait. Providers send whole states, so a full queue makes them wait and loses nothing.
+const QUEUE: usize = 16;
+
+/// How long providers may take to read again before a reload is answered without them.
+const RELOAD_DEADLINE: Duration = Duration::from_secs(5);
+
+/// "Read everything again now", for `POST /api/reload` and SIGHUP. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct ReloadHandle {
+    commands: mpsc::Sender<oneshot::Sender<ReloadReport>>,
+}
+
+/// What a reload did.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ReloadReport {
+    /// The snapshot that is published now.
+    pub version: u64,
+    /// What is different from before.
+    pub changes: Vec<Change>,
+    /// All current problems.
+    pub problems: Vec<Problem>,
+}
+
+/// One difference between two snapshots.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// What happened to it.
+    pub kind: ChangeKind,
+    /// What it is, in the form `` router `blog@docker` ``.
+    pub subject: String,
+}
+
+/// What happened to an item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChangeKind {
+    /// It is new.
+    Added,
+    /// Its settings are different.
+    Changed,
+    /// It is gone.
+    Removed,
+}
+
+/// Why a reload could not be asked for.
+#[derive(Debug, thiserror::Error)]
+#[error("the control plane has ended")]
+pub struct ReloadError;
+
+impl ReloadHandle {
+    /// Asks all providers to read again, waits for them (with a deadline), and says what changed.
+    pub async fn reload(&self) -> Result<ReloadReport, ReloadError> {
+        let (answer, report) = oneshot::channel();
+        self.commands.send(answer).await.map_err(|_| ReloadError)?;
+        report.await.map_err(|_| ReloadError)
+    }
+}
+
+/// Makes a snapshot of what the providers said. Given to the reconciler so that a test can make it fail.
+type Build = Arc<dyn Fn(&Sources, &Snapshot) -> Snapshot + Send + Sync>;
+
+/// What a snapshot is built from.
+#[derive(Debug, Clone)]
+struct Sources {
+    install: Arc<Install>,
+    /// Problems of the install configuration and of the start: they stay.
+    problems: Arc<[Problem]>,
+    /// In the order of the install configuration.
+    providers: Vec<Source>,
+}
+
+/// What a provider last said.
+#[derive(Debug, Clone)]
+struct Source {
+    name: ProviderName,
+    /// It has shown the present at least once.
+    answered: bool,
+    /// Its newest state; nothing before its first word.
+    update: Option<Arc<Update>>,
+    /// Its newest state that could be built: what is gone back to.
+    good: Option<Arc<Update>>,
+    /// Why a newer state could not be built.
+    failure: Option<Problem>,
+    /// Its task has ended, and why: nothing new will come.
+    ended: Option<String>,
+}
+
+/// What the reconciler knows of a provider beside its state.
+#[derive(Debug)]
+struct Feed {
+    reloads: mpsc::Sender<oneshot::Sender<()>>,
+    /// When a state of it was last published.
+    published: Option<Instant>,
+    /// When its newest state shall be published; none if it is.
+    due: Option<Instant>,
+}
+
+/// The task that holds the snapshot writer.
+pub struct Reconciler {
+    build: Build,
+    sources: Sources,
+    writer: SnapshotWriter,
+    feeds: Vec<Feed>,
+    tasks: JoinSet<()>,
+    /// Providers that are not started yet, with the ends of their channels.
+    waiting: Vec<(Box<dyn Provider>, ProviderChannels)>,
+    /// Providers by their task.
+    running: HashMap<tokio::task::Id, usize>,
+    updates: mpsc::Receiver<Update>,
+    commands: mpsc::Receiver<oneshot::Sender<ReloadReport>>,
+    logged: BTreeSet<Problem>,
+}
+
+impl std::fmt::Debug for Reconciler {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reconciler").field("sources", &self.sources).finish_non_exhaustive()
+    }
+}
+
+impl Reconciler {
+    /// A reconciler over these providers; they are started by [`Reconciler::run`]. What needs no provider is
+    /// published from the first moment.
+    pub fn new(
+        install: Arc<Install>,
+        problems: Vec<Problem>,
+        providers: Vec<Box<dyn Provider>>,
+    ) -> (Self, SnapshotReader, ReloadHandle) {
+        Self::with_build(install, problems, providers, Arc::new(build))
+    }
+
+    fn with_build(
+        install: Arc<Install>,
+        problems: Vec<Problem>,
+        providers: Vec<Box<dyn Provider>>,
+        build: Build,
+    ) -> (Self, SnapshotReader, ReloadHandle) {
+        let (updates_sender, updates) = mpsc::channel(QUEUE);
+        let (commands_sender, commands) = mpsc::channel(QUEUE);
+        let mut sources = Vec::new();
+        let mut feeds = Vec::new();
+        let mut waiting = Vec::new();
+        for provider in providers {
+            let (reloads, requests) = mpsc::channel(1);
+            sources.push(Source {
+                name: provider.name(),
+                answered: false,
+                update: None,
+                good: None,
+                failure: None,
+                ended: None,
+            });
+            feeds.push(Feed { reloads, published: None, due: None });
+            waiting.push((provider, ProviderChannels { updates: updates_sender.clone(), reloads: requests }));
+        }
+        let sources = Sources { install, problems: problems.into(), providers: sources };
+        let (writer, reader) = border(build(&sources, &Snapshot::empty()));
+        let reconciler = Self {
+            build,
+            sources,
+            writer,
+            feeds,
+            tasks: JoinSet::new(),
+            waiting,
+            running: HashMap::new(),
+            updates,
+            commands,
+            logged: BTreeSet::new(),
+        };
+        (reconciler, reader, ReloadHandle { commands: commands_sender })
+    }
+
+    /// Runs until the gateway ends.
+    pub async fn run(mut self) {
+        for (index, (provider, channels)) in std::mem::take(&mut self.waiting).into_iter().enumerate() {
+            let task = self.tasks.spawn(provider.run(channels));
+            self.running.insert(task.id(), index);
+        }
+        self.log_problems();
+        let mut reload: Option<Reload> = None;
+        loop {
+            let due = self.feeds.iter().filter_map(|feed| feed.due).min();
+            tokio::select! {
+                Some(update) = self.updates.recv() => self.accept(update),
+                Some(ended) = self.tasks.join_next_with_id() => self.provider_ended(ended),
+                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => self.publish().await,
+                silent = all_read(&mut reload) => {
+                    if let Some(reload) = reload.take() {
+                        self.finish_reload(reload, silent).await;
+                    }
+                }
+                // One at a time: who asks in between waits for the next.
+                Some(answer) = self.commands.recv(), if reload.is_none() => reload = Some(self.start_reload(answer)),
+            }
+        }
+    }
+
+    /// Takes in what a provider says now, and decides when it shall be published.
+    fn accept(&mut self, update: Update) {
+        let Some(index) = self.sources.providers.iter().position(|source| source.name == update.provider)
+        else {
+            tracing::error!(provider = %update.provider, "an update from a provider that was not started is passed over");
+            return;
+        };
+        let source = &mut self.sources.providers[index];
+        if source.update.as_deref().is_some_and(|before| same(before, &update)) {
+            return;
+        }
+        source.answered |= update.freshness == Freshness::Current;
+        source.failure = None;
+        source.update = Some(Arc::new(update));
+        let now = Instant::now();
+        let feed = &mut self.feeds[index];
+        // The first passes at once. Later ones wait until the settling time since the last one is over, and only
+        // the newest is left of those that wait.
+        let throttle = self.sources.install.providers.throttle;
+        let settled = feed.published.map_or(now, |published| (published + throttle).max(now));
+        feed.due.get_or_insert(settled);
+    }
+
+    /// A provider's task has ended although nobody told it to: what it last said stays.
+    fn provider_ended(&mut self, ended: Result<(tokio::task::Id, ()), JoinError>) {
+        let (id, reason) = match ended {
+            Ok((id, ())) => (id, "has ended".to_owned()),
+            Err(error) => (error.id(), format!("has ended with an internal error: {}", panic_text(error))),
+        };
+        if let Some(index) = self.running.remove(&id) {
+            self.sources.providers[index].ended = Some(reason);
+            self.feeds[index].due = Some(Instant::now());
+        }
+    }
+
+    /// Builds a snapshot of what is known and publishes it.
+    async fn publish(&mut self) {
+        let dirty: Vec<usize> =
+            (0..self.feeds.len()).filter(|index| self.feeds[*index].due.is_some()).collect();
+        for index in &dirty {
+            self.feeds[*index].due = None;
+            self.feeds[*index].published = Some(Instant::now());
+        }
+        let current = self.writer.current();
+        let (build, sources, previous) =
+            (Arc::clone(&self.build), self.sources.clone(), Arc::clone(&current));
+        let next = match spawn_blocking(move || build(&sources, &previous)).await {
+            Ok(next) => {
+                for source in &mut self.sources.providers {
+                    source.good.clone_from(&source.update);
+                }
+                next
+            }
+            Err(error) => self.go_back(&dirty, &current, &panic_text(error)),
+        };
+        self.writer.publish(Arc::new(next));
+        self.log_problems();
+    }
+
+    /// The published routes once more, with the problem that their successors could not be built. The providers
+    /// that brought them are held at their last good state until they say something else.
+    fn go_back(&mut self, dirty: &[usize], current: &Snapshot, error: &str) -> Snapshot {
+        let mut problems = current.problems.to_vec();
+        for index in dirty {
+            let source = &mut self.sources.providers[*index];
+            let problem = Problem::error(
+                Origin::Gateway,
+                format!("provider `{}`", source.name),
+                format!("its new state could not be built and changes nothing: internal error: {error}"),
+            )
+            .with_hint("this is a fault of the gateway: please report it");
+            source.update.clone_from(&source.good);
+            source.failure = Some(problem.clone());
+            problems.push(problem);
+        }
+        problems.sort();
+        problems.dedup();
+        Snapshot {
+            version: current.version + 1,
+            routes: Arc::clone(&current.routes),
+            routing: Arc::clone(&current.routing),
+            problems: problems.into(),
+            providers: Arc::clone(&current.providers),
+        }
+    }
+
+    /// Asks every provider to read again.
+    fn start_reload(&self, answer: oneshot::Sender<ReloadReport>) -> Reload {
+        let deadline = Instant::now() + RELOAD_DEADLINE;
+        let asked = self.feeds.iter().zip(&self.sources.providers).map(|(feed, source)| {
+            let (reloads, name) = (feed.reloads.clone(), source.name.clone());
+            async move {
+                let (read, has_read) = oneshot::channel();
+                let asked = async { reloads.send(read).await.is_ok() && has_read.await.is_ok() };
+                match timeout_at(deadline, asked).await {
+                    Ok(true) => None,
+                    Ok(false) | Err(_) => Some(name),
+                }
+            }
+        });
+        let asked = join_all(asked);
+        Reload {
+            before: self.writer.current(),
+            answer,
+            silent: Box::pin(async move { asked.await.into_iter().flatten().collect() }),
+        }
+    }
+
+    /// Publishes what was read, without settling, and answers.
+    async fn finish_reload(&mut self, reload: Reload, silent: Vec<ProviderName>) {
+        // An acknowledgement comes after its update, so every update is in the queue by now.
+        while let Ok(update) = self.updates.try_recv() {
+            self.accept(update);
+        }
+        if self.feeds.iter().any(|feed| feed.due.is_some()) {
+            self.publish().await;
+        }
+        let current = self.writer.current();
+        let mut problems = current.problems.to_vec();
+        problems.extend(silent.into_iter().map(|name| {
+            Problem::warning(
+                Origin::Gateway,
+                format!("provider `{name}`"),
+                format!("has not read again within {} s", RELOAD_DEADLINE.as_secs()),
+            )
+        }));
+        let changes = changes(&reload.before.routing, &current.routing);
+        // Who asked may have gone away; the reload is done all the same.
+        let _ = reload.answer.send(ReloadReport { version: current.version, changes, problems });
+    }
+
+    /// Says each problem once when it appears and once when it is solved.
+    fn log_problems(&mut self) {
+        let current: BTreeSet<Problem> = self.writer.current().problems.iter().cloned().collect();
+        for problem in current.difference(&self.logged) {
+            match problem.severity {
+                Severity::Error => tracing::error!("{problem}"),
+                Severity::Warning => tracing::warn!("{problem}"),
+            }
+        }
+        for problem in self.logged.difference(&current) {
+            tracing::info!("solved: {problem}");
+        }
+        self.logged = current;
+    }
+}
+
+/// A reload that is under way.
+struct Reload {
+    before: Arc<Snapshot>,
+    answer: oneshot::Sender<ReloadReport>,
+    /// Ends with the providers that did not answer in time.
+    silent: Pin<Box<dyn Future<Output = Vec<ProviderName>> + Send>>,
+}
+
+/// Waits for the providers of a reload; for ever when there is none.
+async fn all_read(reload: &mut Option<Reload>) -> Vec<ProviderName> {
+    match reload {
+        Some(reload) => (&mut reload.silent).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn same(one: &Update, other: &Update) -> bool {
+    one.freshness == other.freshness && one.problems == other.problems && one.routing == other.routing
+}
+
+fn panic_text(error: JoinError) -> String {
+    let Ok(panic) = error.try_into_panic() else { return "cancelled".to_owned() };
+    match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
+        (Some(text), _) => (*text).to_owned(),
+        (None, Some(text)) => text.clone(),
+        (None, None) => "unknown".to_owned(),
+    }
+}
+
+/// Merge, validate, compile.
+fn build(sources: &Sources, previous: &Snapshot) -> Snapshot {
+    let mut problems = sources.problems.to_vec();
+    let mut providers = Vec::with_capacity(sources.providers.len());
+    for source in &sources.providers {
+        let update = source.update.as_deref();
+        problems.extend(update.iter().flat_map(|update| update.problems.iter().cloned()));
+        problems.extend(source.failure.clone());
+        let stale = match update.map(|update| &update.freshness) {
+            Some(Freshness::Stale(reason)) => Some(reason.clone()),
+            Some(Freshness::Current) | None => None,
+        };
+        if let Some(reason) = &source.ended {
+            problems.push(Problem::error(
+                Origin::Gateway,
+                format!("provider `{}`", source.name),
+                reason.clone(),
+            ));
+        }
+        providers.push(ProviderState {
+            name: source.name.clone(),
+            answered: source.answered,
+            stale: source.ended.clone().or(stale),
+        });
+    }
+    let (routing, found) = routing_of(sources);
+    problems.extend(found);
+    compile(&sources.install, Parts { routing, problems, providers }, previous)
+}
+
+fn routing_of(_sources: &Sources) -> (Routing, Vec<Problem>) {
+    (Routing::default(), Vec::new())
+}
+
+/// What is different between two states.
+fn changes(before: &Routing, after: &Routing) -> Vec<Change> {
+    let mut changes = Vec::new();
+    diff("router", &before.routers, &after.routers, &mut changes);
+    diff("service", &before.services, &after.services, &mut changes);
+    changes
+}
+
+/// Both maps are sorted, and so are the changes.
+fn diff<K: Ord + std::fmt::Display, V: PartialEq>(
+    what: &str,
+    before: &BTreeMap<K, V>,
+    after: &BTreeMap<K, V>,
+    changes: &mut Vec<Change>,
+) {
+    let names: BTreeSet<&K> = before.keys().chain(after.keys()).collect();
+    for name in names {
+        let kind = match (before.get(name), after.get(name)) {
+            (Some(before), Some(after)) if before == after => continue,
+            (Some(_), Some(_)) => ChangeKind::Changed,
+            (None, _) => ChangeKind::Added,
+            (Some(_), None) => ChangeKind::Removed,
+        };
+        changes.push(Change { kind, subject: format!("{what} `{name}`") });
+    }
+}
