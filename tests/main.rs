@@ -1,1 +1,3 @@
-//! x
+//! Behaviour on the wire: one module per behaviour.
+
+mod layering;
