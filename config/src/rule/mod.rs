@@ -1,33 +1,42 @@
-//! The rule language of routers: `Host(..) && PathPrefix(..)`, Traefik v3 syntax. [`parse`] makes a [`Rule`];
-//! errors point at the column.
+//! The rule language of routers: `Host(..) && PathPrefix(..)`, Traefik v3 syntax. [`parse`] makes a [`Rule`],
+//! [`parse_tcp`] a [`TcpRule`]; errors point at the column.
 
 mod parse;
+mod re2;
+mod syntax;
+mod tcp;
+#[cfg(test)]
+mod tests;
 
 pub use parse::{ParseRuleError, parse};
+pub use tcp::{TcpConnection, TcpMatcher, TcpRule, parse_tcp};
 
+use std::collections::BTreeSet;
+use std::fmt;
 use std::sync::Arc;
 
 use ipnet::IpNet;
 use regex::Regex;
 
-/// A parsed rule. Equal when the texts are equal.
+/// A parsed rule. Equal when the texts are equal. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Rule {
     text: Arc<str>,
-    expression: Expression,
+    expression: Arc<Expression>,
+    suspicions: Arc<[Suspicion]>,
 }
 
-/// The syntax tree.
-#[derive(Debug, Clone)]
-pub enum Expression {
+/// The syntax tree, over the matchers of HTTP rules ([`Matcher`]) or TCP rules ([`TcpMatcher`]).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Expression<M = Matcher> {
     /// All of them; two or more.
-    And(Vec<Expression>),
+    And(Vec<Expression<M>>),
     /// Any of them; two or more.
-    Or(Vec<Expression>),
+    Or(Vec<Expression<M>>),
     /// Not this one.
-    Not(Box<Expression>),
+    Not(Box<Expression<M>>),
     /// One matcher.
-    Matcher(Matcher),
+    Matcher(M),
 }
 
 /// One matcher with its arguments, checked and prepared.
@@ -61,6 +70,27 @@ pub enum Matcher {
     ClientIp(IpNet),
 }
 
+/// Something in a valid rule that hardly means what it says: a matcher that can never match, or a habit of
+/// another version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Suspicion {
+    /// Column in the rule's text, in characters from 1.
+    pub column: usize,
+    /// What is odd, in lower case and without a full stop.
+    pub message: String,
+    /// What to write instead.
+    pub hint: String,
+}
+
+/// One host that a rule asks for.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RequiredHost {
+    /// Exactly this host, in canonical form.
+    Exact(Arc<str>),
+    /// One label in front of this; it begins with a dot.
+    Wildcard(Arc<str>),
+}
+
 impl Rule {
     /// The text as written: what the API shows and the default priority counts.
     pub fn text(&self) -> &str {
@@ -76,6 +106,109 @@ impl Rule {
     pub fn default_priority(&self) -> i64 {
         i64::try_from(self.text.len()).unwrap_or(i64::MAX)
     }
+
+    /// What to warn of although the rule is valid.
+    pub fn suspicions(&self) -> &[Suspicion] {
+        &self.suspicions
+    }
+
+    /// The hosts that the rule names outside of a negation, in the order written, lower-cased, without trailing
+    /// dot, each once; wildcards as `*.example.com`. ``Host(`*`)`` and regular expressions name none.
+    pub fn hosts(&self) -> Vec<String> {
+        let mut hosts = Vec::new();
+        self.expression.visit(false, &mut |matcher, negated| {
+            let host = match matcher {
+                Matcher::Host(host) if !negated => host.to_string(),
+                Matcher::HostWildcard(suffix) if !negated => format!("*{suffix}"),
+                Matcher::Host(_)
+                | Matcher::HostWildcard(_)
+                | Matcher::AnyHost
+                | Matcher::HostRegexp(_)
+                | Matcher::Path(_)
+                | Matcher::PathPrefix(_)
+                | Matcher::PathRegexp(_)
+                | Matcher::Method(_)
+                | Matcher::Header(..)
+                | Matcher::HeaderRegexp(..)
+                | Matcher::Query(..)
+                | Matcher::QueryRegexp(..)
+                | Matcher::ClientIp(_) => return,
+            };
+            if !hosts.contains(&host) {
+                hosts.push(host);
+            }
+        });
+        hosts
+    }
+
+    /// Hosts such that every request that matches is for one of them; none where any host may match.
+    pub fn required_hosts(&self) -> Option<BTreeSet<RequiredHost>> {
+        required_hosts(&self.expression, false)
+    }
+}
+
+/// `negated` says that the expression stands under an odd number of `!`: then De Morgan swaps And and Or.
+fn required_hosts(expression: &Expression, negated: bool) -> Option<BTreeSet<RequiredHost>> {
+    match (expression, negated) {
+        (Expression::Matcher(Matcher::Host(host)), false) => {
+            Some(BTreeSet::from([RequiredHost::Exact(Arc::clone(host))]))
+        }
+        (Expression::Matcher(Matcher::HostWildcard(suffix)), false) => {
+            Some(BTreeSet::from([RequiredHost::Wildcard(Arc::clone(suffix))]))
+        }
+        (Expression::Matcher(_), _) => None,
+        (Expression::Not(inner), negated) => required_hosts(inner, !negated),
+        // All must hold, so any one operand's hosts bound the whole: the fewest bound it best.
+        (Expression::And(operands), false) | (Expression::Or(operands), true) => {
+            operands.iter().filter_map(|operand| required_hosts(operand, negated)).min_by_key(BTreeSet::len)
+        }
+        (Expression::Or(operands), false) | (Expression::And(operands), true) => {
+            let mut hosts = BTreeSet::new();
+            for operand in operands {
+                hosts.append(&mut required_hosts(operand, negated)?);
+            }
+            Some(hosts)
+        }
+    }
+}
+
+impl<M> Expression<M> {
+    /// Whether the expression holds, given which matchers do. Stops as soon as the answer is known.
+    pub fn evaluate(&self, holds: &mut impl FnMut(&M) -> bool) -> bool {
+        match self {
+            Self::And(operands) => operands.iter().all(|operand| operand.evaluate(holds)),
+            Self::Or(operands) => operands.iter().any(|operand| operand.evaluate(holds)),
+            Self::Not(operand) => !operand.evaluate(holds),
+            Self::Matcher(matcher) => holds(matcher),
+        }
+    }
+
+    /// Calls `see` with every matcher from left to right, and whether it stands under an odd number of `!`.
+    pub fn visit<'a>(&'a self, negated: bool, see: &mut impl FnMut(&'a M, bool)) {
+        match self {
+            Self::And(operands) | Self::Or(operands) => {
+                for operand in operands {
+                    operand.visit(negated, see);
+                }
+            }
+            Self::Not(operand) => operand.visit(!negated, see),
+            Self::Matcher(matcher) => see(matcher, negated),
+        }
+    }
+
+    /// The same tree over other matchers.
+    fn map<N, E>(self, change: &mut impl FnMut(M) -> Result<N, E>) -> Result<Expression<N>, E> {
+        Ok(match self {
+            Self::And(operands) => Expression::And(
+                operands.into_iter().map(|operand| operand.map(change)).collect::<Result<_, _>>()?,
+            ),
+            Self::Or(operands) => Expression::Or(
+                operands.into_iter().map(|operand| operand.map(change)).collect::<Result<_, _>>()?,
+            ),
+            Self::Not(operand) => Expression::Not(Box::new(operand.map(change)?)),
+            Self::Matcher(matcher) => Expression::Matcher(change(matcher)?),
+        })
+    }
 }
 
 impl PartialEq for Rule {
@@ -85,3 +218,28 @@ impl PartialEq for Rule {
 }
 
 impl Eq for Rule {}
+
+/// As written in a rule, in canonical spelling: `` PathPrefix(`/api`) ``.
+impl fmt::Display for Matcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Host(host) => write!(f, "Host(`{host}`)"),
+            Self::HostWildcard(suffix) => write!(f, "Host(`*{suffix}`)"),
+            Self::AnyHost => f.write_str("Host(`*`)"),
+            Self::HostRegexp(regex) => write!(f, "HostRegexp(`{regex}`)"),
+            Self::Path(path) => write!(f, "Path(`{path}`)"),
+            Self::PathPrefix(path) => write!(f, "PathPrefix(`{path}`)"),
+            Self::PathRegexp(regex) => write!(f, "PathRegexp(`{regex}`)"),
+            Self::Method(method) => write!(f, "Method(`{method}`)"),
+            Self::Header(name, value) => write!(f, "Header(`{name}`, `{value}`)"),
+            Self::HeaderRegexp(name, regex) => write!(f, "HeaderRegexp(`{name}`, `{regex}`)"),
+            Self::Query(name, value) if value.is_empty() => write!(f, "Query(`{name}`)"),
+            Self::Query(name, value) => write!(f, "Query(`{name}`, `{value}`)"),
+            Self::QueryRegexp(name, regex) => write!(f, "QueryRegexp(`{name}`, `{regex}`)"),
+            Self::ClientIp(range) if range.prefix_len() == range.max_prefix_len() => {
+                write!(f, "ClientIP(`{}`)", range.addr())
+            }
+            Self::ClientIp(range) => write!(f, "ClientIP(`{range}`)"),
+        }
+    }
+}

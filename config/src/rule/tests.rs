@@ -1,0 +1,1 @@
+//! The tables of Traefik cases, and what the rule language promises beyond them.
