@@ -9,7 +9,7 @@ folder=$2
 
 rm -rf "$folder"
 mkdir -p "$folder/root/usr/local/bin" "$folder/root/etc/ssl/certs" "$folder/root/etc/hearthgate"
-mkdir -p "$folder/owned/var/lib/hearthgate" "$folder/owned/run/hearthgate"
+mkdir -p "$folder/owned/var/lib/hearthgate" "$folder/owned/var/log/hearthgate" "$folder/owned/run/hearthgate"
 
 install -m 0755 "$program" "$folder/root/usr/local/bin/hearthgate"
 # Existing Compose files call the program by this name: `traefik healthcheck --ping`.
