@@ -107,6 +107,7 @@ pub struct RunningGateway {
     reload: ReloadHandle,
     readiness: Readiness,
     lifecycle: Lifecycle,
+    telemetry: Arc<Telemetry>,
     proxy: Arc<Proxy>,
     hot_path: Option<Runtime>,
     control_plane: Option<Runtime>,
@@ -142,6 +143,16 @@ impl RunningGateway {
     /// the gateway drains.
     pub async fn ready(&self) -> bool {
         self.readiness.ready().await
+    }
+
+    /// Access log and metrics.
+    pub fn telemetry(&self) -> Arc<Telemetry> {
+        Arc::clone(&self.telemetry)
+    }
+
+    /// For whoever asks for a reload while the gateway is borrowed.
+    pub fn reload_handle(&self) -> ReloadHandle {
+        self.reload.clone()
     }
 
     /// Asks all providers to read again and says what changed.
@@ -221,6 +232,7 @@ fn start(
         reload,
         readiness,
         lifecycle,
+        telemetry,
         proxy,
         hot_path: Some(hot_path),
         control_plane: Some(control_plane),

@@ -6,10 +6,12 @@
 //! ```
 
 pub mod app;
+pub mod cli;
 pub mod control;
 pub mod internal;
 pub mod lifecycle;
 pub mod middleware;
+pub mod privileges;
 pub mod proxy;
 pub mod rejection;
 pub mod snapshot;

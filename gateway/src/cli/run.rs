@@ -1,0 +1,139 @@
+//! `hearthgate [run]`: serves until it is told to end.
+
+use std::time::Duration;
+
+use config::Problem;
+use config::install::Install;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::{Call, FAILED, OK, USAGE, chain, complain, help};
+use crate::app::{Environment, Gateway, RunningGateway};
+use crate::privileges::drop_privileges;
+
+/// How long the last lines of the logs may take to be written.
+const FLUSH: Duration = Duration::from_secs(1);
+
+/// Serves; returns the exit code.
+pub(super) fn run(call: &Call) -> u8 {
+    if call.arguments.iter().any(|argument| matches!(argument.as_str(), "-h" | "-help" | "--help")) {
+        return help(call);
+    }
+    let (install, mut problems) = match super::load_install(call) {
+        Ok(loaded) => loaded,
+        Err(problems) => {
+            for problem in problems {
+                complain(&problem.to_string());
+            }
+            return USAGE;
+        }
+    };
+    // Before any thread is started: a thread keeps the rights of the one that started it.
+    match drop_privileges(&install) {
+        Ok(found) => problems.extend(found),
+        Err(error) => {
+            complain(&format!("hearthgate: {}", chain(&error)));
+            return FAILED;
+        }
+    }
+    problems.extend(raise_file_limit());
+    match serve(call, install, problems) {
+        Ok(()) => OK,
+        Err(error) => {
+            tracing::error!("{}", chain(&*error));
+            complain(&format!("hearthgate: {}", chain(&*error)));
+            FAILED
+        }
+    }
+}
+
+fn serve(call: &Call, install: Install, problems: Vec<Problem>) -> Result<(), Box<dyn std::error::Error>> {
+    let environment =
+        Environment { variables: call.environment(), server_name: machine_name(), ..Environment::default() };
+    let gateway = Gateway::start(install, problems, environment)?;
+    for (name, address) in gateway.entry_points() {
+        tracing::info!("entry point `{name}` listens on {address}");
+    }
+    tracing::info!("admin listener listens on {}", gateway.admin());
+    // Signals need a runtime; those of the gateway are its own.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(until_the_end(gateway))?;
+    Ok(())
+}
+
+/// Answers signals until one of them, and the drain that it begins, ends it.
+async fn until_the_end(gateway: RunningGateway) -> std::io::Result<()> {
+    let mut ends =
+        Ends { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? };
+    let mut reload = signal(SignalKind::hangup())?;
+    let mut reopen = signal(SignalKind::user_defined1())?;
+    loop {
+        tokio::select! {
+            name = ends.next() => {
+                tracing::info!("{name}: draining");
+                break;
+            }
+            _ = reload.recv() => {
+                tracing::info!("SIGHUP: reading everything again");
+                let handle = gateway.reload_handle();
+                tokio::spawn(async move {
+                    if let Ok(report) = handle.reload().await {
+                        let (version, changes, problems) =
+                            (report.version, report.changes.len(), report.problems.len());
+                        tracing::info!("reloaded: version {version}, {changes} changes, {problems} problems");
+                    }
+                });
+            }
+            _ = reopen.recv() => {
+                gateway.telemetry().reopen();
+                tracing::info!("SIGUSR1: log files opened again");
+            }
+        }
+    }
+    let telemetry = gateway.telemetry();
+    tokio::select! {
+        cut = gateway.shutdown() => tracing::info!("drained; {cut} connections were cut"),
+        // Dropping the shutdown stops everything at once.
+        name = ends.next() => tracing::warn!("{name} once more: stopped at once"),
+    }
+    telemetry.flush(FLUSH);
+    Ok(())
+}
+
+/// The signals that end the program.
+struct Ends {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Ends {
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
+
+/// Every connection takes a file descriptor, two with its server: all that the system grants are used.
+fn raise_file_limit() -> Option<Problem> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
+    if soft >= hard {
+        return None;
+    }
+    let error = setrlimit(Resource::RLIMIT_NOFILE, hard, hard).err()?;
+    Some(Problem::warning(
+        config::Origin::Gateway,
+        "open files",
+        format!("the limit stays at {soft} instead of {hard}: {error}"),
+    ))
+}
+
+/// The name of this machine (of the container, in one).
+fn machine_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    match name.trim() {
+        "" => "hearthgate".to_owned(),
+        name => name.to_owned(),
+    }
+}
