@@ -4,6 +4,7 @@
 //! providers sent; [`validate`] makes a [`Routing`] of it and says what had to be left out.
 
 pub mod file;
+mod item;
 pub mod labels;
 pub mod merge;
 pub mod raw;

@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::RawDuration;
-use super::value::{is_default, show_headers, show_secret, show_tree, show_users};
-use crate::document::{TextMap, stand_alone};
+use super::value::{is_default, milliseconds, seconds, show_headers, show_secret, show_tree, show_users};
+use crate::document::{GoDuration, TextMap, stand_alone};
 use crate::secret::Secret;
 
 /// An HTTP middleware as written: one of these types.
@@ -362,7 +361,7 @@ pub struct RawRateLimit {
     #[serde(skip_serializing_if = "is_default")]
     pub average: i64,
     /// The period.
-    pub period: RawDuration,
+    pub period: GoDuration,
     /// At one time.
     pub burst: i64,
     /// Who is counted.
@@ -375,7 +374,7 @@ pub struct RawRateLimit {
 
 impl Default for RawRateLimit {
     fn default() -> Self {
-        Self { average: 0, period: RawDuration::seconds(1), burst: 1, source_criterion: None, redis: None }
+        Self { average: 0, period: seconds(1), burst: 1, source_criterion: None, redis: None }
     }
 }
 
@@ -424,13 +423,13 @@ pub struct RawRedis {
     pub max_active_conns: i64,
     /// Timeout.
     #[serde(skip_serializing_if = "is_default")]
-    pub read_timeout: Option<RawDuration>,
+    pub read_timeout: Option<GoDuration>,
     /// Timeout.
     #[serde(skip_serializing_if = "is_default")]
-    pub write_timeout: Option<RawDuration>,
+    pub write_timeout: Option<GoDuration>,
     /// Timeout.
     #[serde(skip_serializing_if = "is_default")]
-    pub dial_timeout: Option<RawDuration>,
+    pub dial_timeout: Option<GoDuration>,
 }
 
 impl Default for RawRedis {
@@ -444,9 +443,9 @@ impl Default for RawRedis {
             pool_size: 0,
             min_idle_conns: 0,
             max_active_conns: 0,
-            read_timeout: Some(RawDuration::seconds(3)),
-            write_timeout: Some(RawDuration::seconds(3)),
-            dial_timeout: Some(RawDuration::seconds(5)),
+            read_timeout: Some(seconds(3)),
+            write_timeout: Some(seconds(3)),
+            dial_timeout: Some(seconds(5)),
         }
     }
 }
@@ -667,13 +666,13 @@ pub struct RawCircuitBreaker {
     pub expression: String,
     /// Between looks.
     #[serde(skip_serializing_if = "is_default")]
-    pub check_period: RawDuration,
+    pub check_period: GoDuration,
     /// Pause.
     #[serde(skip_serializing_if = "is_default")]
-    pub fallback_duration: RawDuration,
+    pub fallback_duration: GoDuration,
     /// Slow start after it.
     #[serde(skip_serializing_if = "is_default")]
-    pub recovery_duration: RawDuration,
+    pub recovery_duration: GoDuration,
     /// Status during the pause.
     #[serde(skip_serializing_if = "is_default")]
     pub response_code: i64,
@@ -683,9 +682,9 @@ impl Default for RawCircuitBreaker {
     fn default() -> Self {
         Self {
             expression: String::new(),
-            check_period: RawDuration::milliseconds(100),
-            fallback_duration: RawDuration::seconds(10),
-            recovery_duration: RawDuration::seconds(10),
+            check_period: milliseconds(100),
+            fallback_duration: seconds(10),
+            recovery_duration: seconds(10),
             response_code: 503,
         }
     }
@@ -826,10 +825,10 @@ pub struct RawRetry {
     pub attempts: i64,
     /// Wait before the second.
     #[serde(skip_serializing_if = "is_default")]
-    pub initial_interval: RawDuration,
+    pub initial_interval: GoDuration,
     /// No new try after it; 0 = none.
     #[serde(skip_serializing_if = "is_default")]
-    pub timeout: RawDuration,
+    pub timeout: GoDuration,
     /// Larger bodies are not sent again.
     #[serde(skip_serializing_if = "is_default")]
     pub max_request_body_bytes: Option<i64>,
@@ -848,8 +847,8 @@ impl Default for RawRetry {
     fn default() -> Self {
         Self {
             attempts: 0,
-            initial_interval: RawDuration::default(),
-            timeout: RawDuration::default(),
+            initial_interval: GoDuration::default(),
+            timeout: GoDuration::default(),
             max_request_body_bytes: Some(2_097_152),
             status: Vec::new(),
             disable_retry_on_network_error: false,

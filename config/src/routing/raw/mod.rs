@@ -14,7 +14,6 @@ pub use middleware::*;
 pub use service::*;
 pub use stream::*;
 pub use tls::*;
-pub use value::{ParseDurationError, RawDuration};
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -2,9 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::RawDuration;
-use super::value::{is_default, show_headers};
-use crate::document::{TextMap, stand_alone};
+use super::value::{is_default, milliseconds, seconds, show_headers};
+use crate::document::{GoDuration, TextMap, stand_alone};
 
 /// An HTTP service as written: one of these types.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
@@ -199,12 +198,12 @@ pub struct RawServerTls {
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct RawResponseForwarding {
     /// Every part is passed on at once here, which is what a negative value asks for.
-    pub flush_interval: RawDuration,
+    pub flush_interval: GoDuration,
 }
 
 impl Default for RawResponseForwarding {
     fn default() -> Self {
-        Self { flush_interval: RawDuration::milliseconds(100) }
+        Self { flush_interval: milliseconds(100) }
     }
 }
 
@@ -281,12 +280,12 @@ pub struct RawHealthCheck {
     #[serde(skip_serializing_if = "is_default")]
     pub port: i64,
     /// Between checks.
-    pub interval: RawDuration,
+    pub interval: GoDuration,
     /// Between checks of a server that is down.
     #[serde(skip_serializing_if = "is_default")]
-    pub unhealthy_interval: Option<RawDuration>,
+    pub unhealthy_interval: Option<GoDuration>,
     /// Of one check.
-    pub timeout: RawDuration,
+    pub timeout: GoDuration,
     /// Host of the check.
     #[serde(skip_serializing_if = "is_default")]
     pub hostname: String,
@@ -306,9 +305,9 @@ impl Default for RawHealthCheck {
             method: String::new(),
             status: 0,
             port: 0,
-            interval: RawDuration::seconds(30),
+            interval: seconds(30),
             unhealthy_interval: None,
-            timeout: RawDuration::seconds(5),
+            timeout: seconds(5),
             hostname: String::new(),
             follow_redirects: true,
             headers: TextMap::default(),
@@ -321,14 +320,14 @@ impl Default for RawHealthCheck {
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct RawPassiveHealthCheck {
     /// Failures are counted within it, and it is how long a server is out.
-    pub failure_window: RawDuration,
+    pub failure_window: GoDuration,
     /// That many take the server out.
     pub max_failed_attempts: i64,
 }
 
 impl Default for RawPassiveHealthCheck {
     fn default() -> Self {
-        Self { failure_window: RawDuration::seconds(10), max_failed_attempts: 1 }
+        Self { failure_window: seconds(10), max_failed_attempts: 1 }
     }
 }
 

@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::value::is_default;
-use super::{RawCertificate, RawDuration, RawRouterTls, RawSpiffe, RawWeightedService, wanted_port};
-use crate::document::stand_alone;
+use super::value::{is_default, milliseconds, seconds};
+use super::{RawCertificate, RawRouterTls, RawSpiffe, RawWeightedService, wanted_port};
+use crate::document::{GoDuration, stand_alone};
 
 /// A TCP router as written.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
@@ -132,12 +132,12 @@ pub struct RawTcpHealthCheck {
     #[serde(skip_serializing_if = "is_default")]
     pub expect: String,
     /// Between checks.
-    pub interval: RawDuration,
+    pub interval: GoDuration,
     /// Between checks of a server that is down.
     #[serde(skip_serializing_if = "is_default")]
-    pub unhealthy_interval: Option<RawDuration>,
+    pub unhealthy_interval: Option<GoDuration>,
     /// Of one check.
-    pub timeout: RawDuration,
+    pub timeout: GoDuration,
 }
 
 impl Default for RawTcpHealthCheck {
@@ -146,9 +146,9 @@ impl Default for RawTcpHealthCheck {
             port: 0,
             send: String::new(),
             expect: String::new(),
-            interval: RawDuration::seconds(30),
+            interval: seconds(30),
             unhealthy_interval: None,
-            timeout: RawDuration::seconds(5),
+            timeout: seconds(5),
         }
     }
 }
@@ -203,14 +203,14 @@ pub struct RawTcpIpAllowList {
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct RawTcpServersTransport {
     /// Between keep-alive probes.
-    pub dial_keep_alive: RawDuration,
+    pub dial_keep_alive: GoDuration,
     /// To connect.
-    pub dial_timeout: RawDuration,
+    pub dial_timeout: GoDuration,
     /// PROXY protocol towards servers.
     #[serde(deserialize_with = "stand_alone", skip_serializing_if = "is_default")]
     pub proxy_protocol: Option<RawProxyProtocol>,
     /// How long one half may stay open alone.
-    pub termination_delay: RawDuration,
+    pub termination_delay: GoDuration,
     /// TLS towards servers.
     #[serde(skip_serializing_if = "is_default")]
     pub tls: Option<RawTcpClientTls>,
@@ -219,10 +219,10 @@ pub struct RawTcpServersTransport {
 impl Default for RawTcpServersTransport {
     fn default() -> Self {
         Self {
-            dial_keep_alive: RawDuration::seconds(15),
-            dial_timeout: RawDuration::seconds(30),
+            dial_keep_alive: seconds(15),
+            dial_timeout: seconds(30),
             proxy_protocol: None,
-            termination_delay: RawDuration::milliseconds(100),
+            termination_delay: milliseconds(100),
             tls: None,
         }
     }

@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::value::{is_default, show_secret};
-use super::{RawDomain, RawDuration};
+use super::RawDomain;
+use super::value::{is_default, seconds, show_secret};
+use crate::document::GoDuration;
 use crate::secret::Secret;
 
 /// `tls.certificates[]`, and client pairs of transports: a path or PEM text each.
@@ -137,25 +138,25 @@ pub struct RawServersTransport {
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct RawForwardingTimeouts {
     /// To connect.
-    pub dial_timeout: RawDuration,
+    pub dial_timeout: GoDuration,
     /// To the response head; 0 = none.
-    pub response_header_timeout: RawDuration,
+    pub response_header_timeout: GoDuration,
     /// Of idle connections.
-    pub idle_conn_timeout: RawDuration,
+    pub idle_conn_timeout: GoDuration,
     /// HTTP/2: silence before a ping; 0 = none.
-    pub read_idle_timeout: RawDuration,
+    pub read_idle_timeout: GoDuration,
     /// HTTP/2: to the answer of a ping.
-    pub ping_timeout: RawDuration,
+    pub ping_timeout: GoDuration,
 }
 
 impl Default for RawForwardingTimeouts {
     fn default() -> Self {
         Self {
-            dial_timeout: RawDuration::seconds(30),
-            response_header_timeout: RawDuration::default(),
-            idle_conn_timeout: RawDuration::seconds(90),
-            read_idle_timeout: RawDuration::default(),
-            ping_timeout: RawDuration::seconds(15),
+            dial_timeout: seconds(30),
+            response_header_timeout: GoDuration::default(),
+            idle_conn_timeout: seconds(90),
+            read_idle_timeout: GoDuration::default(),
+            ping_timeout: seconds(15),
         }
     }
 }
