@@ -106,20 +106,11 @@ fn escape(rest: &str, output: &mut String, place: Place) -> Result<usize, Compil
     let Some(escaped) = rest[1..].chars().next() else {
         return Err(unsupported("trailing backslash at end of expression", "write \\\\ for a backslash"));
     };
-    let (open, close) = if place == Place::Outside { ("[", "]") } else { ("", "") };
-    let class = match escaped {
-        'd' => Some("0-9"),
-        'w' => Some("0-9A-Za-z_"),
-        's' => Some(r"\t\n\f\r "),
-        _ => None,
-    };
-    if let Some(class) = class {
-        output.push_str(open);
-        output.push_str(class);
-        output.push_str(close);
-        return Ok(2);
-    }
     match escaped {
+        // Classes of their own even within a class, so that a `-` behind one begins no range.
+        'd' => output.push_str("[0-9]"),
+        'w' => output.push_str("[0-9A-Za-z_]"),
+        's' => output.push_str(r"[\t\n\f\r ]"),
         'D' => output.push_str("[^0-9]"),
         'W' => output.push_str("[^0-9A-Za-z_]"),
         'S' => output.push_str(r"[^\t\n\f\r ]"),
@@ -185,6 +176,8 @@ fn class(rest: &str, output: &mut String) -> Result<usize, CompileRegexError> {
         index += 1;
     }
     let first = index;
+    // The character before was a `-` that may begin a range; the engine reads another one as an operator.
+    let mut after_dash = false;
     while let Some(character) = rest[index..].chars().next() {
         match character {
             ']' if index != first => {
@@ -195,22 +188,30 @@ fn class(rest: &str, output: &mut String) -> Result<usize, CompileRegexError> {
                 Some(end) => {
                     output.push_str(&rest[index..index + end + 2]);
                     index += end + 2;
+                    after_dash = false;
                     continue;
                 }
                 None => output.push_str("\\["),
             },
             '\\' => {
                 index += escape(&rest[index..], output, Place::Class)?;
+                after_dash = false;
                 continue;
             }
-            '-' if index == first => output.push_str("\\-"),
-            '-' if rest[..index].ends_with('-') => output.push_str("\\-"),
+            '-' if index == first || after_dash => output.push_str("\\-"),
+            '-' => {
+                output.push('-');
+                after_dash = true;
+                index += 1;
+                continue;
+            }
             ']' | '[' | '&' | '~' => {
                 output.push('\\');
                 output.push(character);
             }
             other => output.push(other),
         }
+        after_dash = false;
         index += character.len_utf8();
     }
     Err(unsupported("missing closing ]", "write \\[ for a bracket"))
@@ -248,6 +249,8 @@ mod tests {
         check(r"^[]a]+$", "]a", true);
         check(r"^[--a]$", "A", true);
         check(r"^[+--]$", ",", true);
+        check(r"^[\--a]$", "A", true);
+        check(r"^[---]$", "-", true);
         check(r"^[a~~]$", "~", true);
         check(r"^\<\_\/\ \-$", "<_/ -", true);
     }
@@ -262,6 +265,7 @@ mod tests {
         check(r"^\D$", "٣", true);
         check(r"^[^\w]$", "é", true);
         check(r"^[\W]$", "é", true);
+        check(r"^[\w-.]+$", "a-.", true);
         check(r"a\b", "aé", true);
         check(r"^[[:alpha:]]+$", "ab", true);
         check(r"^\x41\x{42}\pL$", "ABé", true);
