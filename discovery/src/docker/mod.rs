@@ -41,3 +41,6 @@ impl Provider for DockerProvider {
         channels.updates.closed().await;
     }
 }
+mod api;
+pub mod constraints;
+pub mod container;
