@@ -98,6 +98,11 @@ impl EngineError {
         Self { message: message.into(), hint: None, refused: false, nonsense: false }
     }
 
+    /// A fault of our own.
+    pub(super) fn internal(message: &str) -> Self {
+        Self::new(format!("internal error: {message}"))
+    }
+
     fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self

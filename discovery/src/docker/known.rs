@@ -323,7 +323,11 @@ mod tests {
         for step in 0..20 {
             agenda.hear(&Event::Other, first + ms(step * 100));
         }
-        assert_eq!(agenda.next(&known), Some(first + SETTLE_AT_MOST), "a busy engine does not put it off for ever");
+        assert_eq!(
+            agenda.next(&known),
+            Some(first + SETTLE_AT_MOST),
+            "a busy engine does not put it off for ever"
+        );
         assert!(!agenda.begin(first + SETTLE_AT_MOST));
         agenda.hear(&Event::Other, first + ms(1_100));
         assert_eq!(agenda.next(&known), Some(first + ms(1_350)));
