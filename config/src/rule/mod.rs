@@ -9,6 +9,7 @@ mod tcp;
 mod tests;
 
 pub use parse::{ParseRuleError, parse};
+pub use re2::Pattern;
 pub use tcp::{TcpConnection, TcpMatcher, TcpRule, parse_tcp};
 
 use std::collections::BTreeSet;
@@ -16,7 +17,6 @@ use std::fmt;
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use regex::Regex;
 
 /// A parsed rule. Equal when the texts are equal. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -30,11 +30,11 @@ pub struct Rule {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Expression<M = Matcher> {
     /// All of them; two or more.
-    And(Vec<Expression<M>>),
+    And(Vec<Self>),
     /// Any of them; two or more.
-    Or(Vec<Expression<M>>),
+    Or(Vec<Self>),
     /// Not this one.
-    Not(Box<Expression<M>>),
+    Not(Box<Self>),
     /// One matcher.
     Matcher(M),
 }
@@ -49,23 +49,23 @@ pub enum Matcher {
     /// ``Host(`*`)``: everything, even no host.
     AnyHost,
     /// Found in the lower-cased canonical host.
-    HostRegexp(Regex),
+    HostRegexp(Pattern),
     /// Routing path equals.
     Path(Arc<str>),
     /// Routing path starts with, by bytes.
     PathPrefix(Arc<str>),
     /// Found in the routing path.
-    PathRegexp(Regex),
+    PathRegexp(Pattern),
     /// Method equals, upper case.
     Method(Arc<str>),
     /// Some line named (lower case) has exactly this value.
     Header(Arc<str>, Arc<str>),
     /// Some line named (lower case) contains a match.
-    HeaderRegexp(Arc<str>, Regex),
+    HeaderRegexp(Arc<str>, Pattern),
     /// Some decoded value of the parameter equals; empty value for the form with one argument.
     Query(Arc<str>, Arc<str>),
     /// Some decoded value of the parameter contains a match.
-    QueryRegexp(Arc<str>, Regex),
+    QueryRegexp(Arc<str>, Pattern),
     /// The client's address lies in the range. IPv4-mapped IPv6 is folded.
     ClientIp(IpNet),
 }
@@ -241,5 +241,32 @@ impl fmt::Display for Matcher {
             }
             Self::ClientIp(range) => write!(f, "ClientIP(`{range}`)"),
         }
+    }
+}
+
+/// As written in a rule, in canonical spelling, with the parentheses that it needs.
+impl<M: fmt::Display> fmt::Display for Expression<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (operands, operator) = match self {
+            Self::And(operands) => (operands, " && "),
+            Self::Or(operands) => (operands, " || "),
+            Self::Not(operand) => {
+                return match **operand {
+                    Self::And(_) | Self::Or(_) => write!(f, "!({operand})"),
+                    Self::Not(_) | Self::Matcher(_) => write!(f, "!{operand}"),
+                };
+            }
+            Self::Matcher(matcher) => return matcher.fmt(f),
+        };
+        for (index, operand) in operands.iter().enumerate() {
+            if index > 0 {
+                f.write_str(operator)?;
+            }
+            match (self, operand) {
+                (Self::And(_), Self::Or(_)) => write!(f, "({operand})")?,
+                (_, Self::And(_) | Self::Or(_) | Self::Not(_) | Self::Matcher(_)) => operand.fmt(f)?,
+            }
+        }
+        Ok(())
     }
 }

@@ -4,10 +4,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use regex::Regex;
 
 use super::syntax::{self, Argument, Call, abridge};
-use super::{Matcher, Rule, Suspicion, re2};
+use super::{Matcher, Pattern, Rule, Suspicion, re2};
 use crate::problem::did_you_mean;
 
 /// Most regular expressions in one rule. Each may take 1 MiB once compiled.
@@ -206,7 +205,7 @@ pub(super) fn check_ascii(name: &str, argument: &Argument) -> Result<(), ParseRu
     Err(invalid(name, argument, &what, "write the host in punycode: xn--…"))
 }
 
-pub(super) fn regex(name: &str, argument: &Argument) -> Result<Regex, ParseRuleError> {
+pub(super) fn regex(name: &str, argument: &Argument) -> Result<Pattern, ParseRuleError> {
     re2::compile(&argument.text).map_err(|error| {
         let what = format!("error parsing regexp: {}: `{}`", error.message, abridge(&argument.text));
         invalid(name, argument, &what, &error.hint)

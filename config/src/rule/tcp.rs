@@ -4,11 +4,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use regex::Regex;
 
-use super::Expression;
 use super::parse::{ParseRuleError, check_ascii, check_call, client_ip, count_regex, invalid, regex};
 use super::syntax::{self, Call, abridge};
+use super::{Expression, Pattern};
 use crate::problem::did_you_mean;
 
 /// A parsed rule of a TCP router. Equal when the texts are equal.
@@ -28,7 +27,7 @@ pub enum TcpMatcher {
     /// ``HostSNI(`*`)``: everything, even no server name.
     AnySni,
     /// Found in the lower-cased server name.
-    HostSniRegexp(Regex),
+    HostSniRegexp(Pattern),
     /// The peer's address lies in the range.
     ClientIp(IpNet),
     /// Among the protocols that the client offers.

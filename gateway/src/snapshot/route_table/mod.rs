@@ -2,12 +2,19 @@
 //!
 //! The cost of a match does not grow with the number of other hosts.
 
+mod condition;
+mod explain;
+
+use std::collections::HashMap;
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use config::rule::Rule;
+use config::rule::{RequiredHost, Rule};
+use foldhash::fast::RandomState;
 use http::{HeaderMap, Method};
 
+use self::condition::Condition;
 use super::Route;
 
 /// What a rule can see of a request. Everything in it is canonical: computed once, used by matching, limits,
@@ -43,9 +50,28 @@ pub struct RouteEntry {
 }
 
 /// Routes of one listener, ready to match.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct RouteTable {
-    routes: Vec<Arc<Route>>,
+    /// In the order in which they are asked.
+    ranked: Box<[Ranked]>,
+    /// Host -> positions in `ranked`, ascending, of the routers that can match only for it (and maybe others).
+    hosts: HashMap<Arc<str>, Vec<u32>, RandomState>,
+    /// The same for `*.example.com`, by `.example.com`.
+    wildcards: HashMap<Arc<str>, Vec<u32>, RandomState>,
+    /// The routers that can match for any host.
+    rest: Vec<u32>,
+}
+
+struct Ranked {
+    condition: Condition,
+    rule: Rule,
+    route: Arc<Route>,
+}
+
+impl fmt::Debug for RouteTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.routes().map(|route| &route.name)).finish()
+    }
 }
 
 /// A router that was asked, or would have been, and what came of it.
@@ -73,22 +99,82 @@ pub enum Outcome {
 
 impl RouteTable {
     /// Sorts once: running routers by priority (highest first), precedence, name; then the stopped ones likewise.
-    pub fn build(entries: Vec<RouteEntry>) -> Self {
-        Self { routes: entries.into_iter().map(|entry| entry.route).collect() }
+    pub fn build(mut entries: Vec<RouteEntry>) -> Self {
+        entries.sort_by(|a, b| {
+            (a.route.down.is_some().cmp(&b.route.down.is_some()))
+                .then_with(|| b.route.priority.cmp(&a.route.priority))
+                .then_with(|| a.precedence.cmp(&b.precedence))
+                .then_with(|| a.route.name.cmp(&b.route.name))
+        });
+        let mut hosts: HashMap<Arc<str>, Vec<u32>, RandomState> = HashMap::default();
+        let mut wildcards: HashMap<Arc<str>, Vec<u32>, RandomState> = HashMap::default();
+        let mut rest = Vec::new();
+        for (position, entry) in (0_u32..).zip(&entries) {
+            match entry.rule.required_hosts() {
+                None => rest.push(position),
+                Some(required) => {
+                    for host in required {
+                        match host {
+                            RequiredHost::Exact(host) => hosts.entry(host).or_default().push(position),
+                            RequiredHost::Wildcard(suffix) => {
+                                wildcards.entry(suffix).or_default().push(position);
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        let ranked = entries
+            .into_iter()
+            .map(|RouteEntry { rule, route, .. }| Ranked {
+                condition: Condition::compile(rule.expression()),
+                rule,
+                route,
+            })
+            .collect();
+        Self { ranked, hosts, wildcards, rest }
     }
 
-    /// The first router, by rank, whose rule matches.
-    pub fn find(&self, _request: &RequestView<'_>) -> Option<&Arc<Route>> {
-        self.routes.first()
+    /// The first router, by rank, whose rule matches. Allocates nothing, but to decode a query or a header line
+    /// that a rule asks for.
+    pub fn find(&self, request: &RequestView<'_>) -> Option<&Arc<Route>> {
+        self.candidates(request).find(|ranked| ranked.condition.holds(request)).map(|ranked| &ranked.route)
+    }
+
+    /// The routers whose rule asks for this host or for none, by rank.
+    fn candidates(&self, request: &RequestView<'_>) -> impl Iterator<Item = &Ranked> {
+        let mut hosts = self.hosts.get(request.host).map_or(&[][..], Vec::as_slice);
+        let mut wildcards = if self.wildcards.is_empty() {
+            &[][..]
+        } else {
+            condition::parent(request.host)
+                .and_then(|parent| self.wildcards.get(parent))
+                .map_or(&[][..], Vec::as_slice)
+        };
+        let mut rest = self.rest.as_slice();
+        std::iter::from_fn(move || {
+            let next = *[hosts.first(), wildcards.first(), rest.first()].into_iter().flatten().min()?;
+            // A rule may ask for a host and for its wildcard: it is asked once.
+            for list in [&mut hosts, &mut wildcards, &mut rest] {
+                if list.first() == Some(&next) {
+                    *list = &list[1..];
+                }
+            }
+            self.ranked.get(usize::try_from(next).ok()?)
+        })
     }
 
     /// The routers in the order in which they are asked.
     pub fn routes(&self) -> impl ExactSizeIterator<Item = &Arc<Route>> {
-        self.routes.iter()
+        self.ranked.iter().map(|ranked| &ranked.route)
     }
 
     /// The winner, then routers that it shadows, then the nearest misses, nearest first: at most `limit` in all.
-    pub fn explain(&self, _request: &RequestView<'_>, _limit: usize) -> Vec<Considered> {
-        Vec::new()
+    /// Asks every router, so it is for people and not for requests.
+    pub fn explain(&self, request: &RequestView<'_>, limit: usize) -> Vec<Considered> {
+        explain::explain(self, request, limit)
     }
 }
+
+#[cfg(test)]
+mod tests;
