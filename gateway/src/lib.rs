@@ -16,3 +16,6 @@ pub mod proxy;
 pub mod rejection;
 pub mod snapshot;
 pub mod telemetry;
+
+#[cfg(test)]
+pub(crate) mod test_support;

@@ -4,80 +4,30 @@
 //! nobody waits. What equals the published state is not published; what cannot be built is not published either, and
 //! the last good snapshot stays.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::pin::Pin;
+mod reload;
+#[cfg(test)]
+mod tests;
+
+pub use reload::{Change, ChangeKind, ReloadError, ReloadHandle, ReloadReport};
+
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
 
 use config::install::Install;
 use config::name::ProviderName;
 use config::routing::Routing;
 use config::{Origin, Problem, Severity};
 use discovery::{Freshness, Provider, ProviderChannels, Update};
-use futures_util::future::join_all;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinSet, spawn_blocking};
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until};
 
+use self::reload::{Reload, all_read, read_again};
 use crate::snapshot::compile::{Parts, compile};
 use crate::snapshot::{ProviderState, Snapshot, SnapshotReader, SnapshotWriter, border};
 
 /// Updates that may wait. Providers send whole states, so a full queue makes them wait and loses nothing.
 const QUEUE: usize = 16;
-
-/// How long providers may take to read again before a reload is answered without them.
-const RELOAD_DEADLINE: Duration = Duration::from_secs(5);
-
-/// "Read everything again now", for `POST /api/reload` and SIGHUP. Cheap to clone.
-#[derive(Debug, Clone)]
-pub struct ReloadHandle {
-    commands: mpsc::Sender<oneshot::Sender<ReloadReport>>,
-}
-
-/// What a reload did.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct ReloadReport {
-    /// The snapshot that is published now.
-    pub version: u64,
-    /// What is different from before.
-    pub changes: Vec<Change>,
-    /// All current problems.
-    pub problems: Vec<Problem>,
-}
-
-/// One difference between two snapshots.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Change {
-    /// What happened to it.
-    pub kind: ChangeKind,
-    /// What it is, in the form `` router `blog@docker` ``.
-    pub subject: String,
-}
-
-/// What happened to an item.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ChangeKind {
-    /// It is new.
-    Added,
-    /// Its settings are different.
-    Changed,
-    /// It is gone.
-    Removed,
-}
-
-/// Why a reload could not be asked for.
-#[derive(Debug, thiserror::Error)]
-#[error("the control plane has ended")]
-pub struct ReloadError;
-
-impl ReloadHandle {
-    /// Asks all providers to read again, waits for them (with a deadline), and says what changed.
-    pub async fn reload(&self) -> Result<ReloadReport, ReloadError> {
-        let (answer, report) = oneshot::channel();
-        self.commands.send(answer).await.map_err(|_| ReloadError)?;
-        report.await.map_err(|_| ReloadError)
-    }
-}
 
 /// Makes a snapshot of what the providers said. Given to the reconciler so that a test can make it fail.
 type Build = Arc<dyn Fn(&Sources, &Snapshot) -> Snapshot + Send + Sync>;
@@ -189,7 +139,7 @@ impl Reconciler {
             commands,
             logged: BTreeSet::new(),
         };
-        (reconciler, reader, ReloadHandle { commands: commands_sender })
+        (reconciler, reader, ReloadHandle::new(commands_sender))
     }
 
     /// Runs until the gateway ends.
@@ -305,24 +255,9 @@ impl Reconciler {
 
     /// Asks every provider to read again.
     fn start_reload(&self, answer: oneshot::Sender<ReloadReport>) -> Reload {
-        let deadline = Instant::now() + RELOAD_DEADLINE;
-        let asked = self.feeds.iter().zip(&self.sources.providers).map(|(feed, source)| {
-            let (reloads, name) = (feed.reloads.clone(), source.name.clone());
-            async move {
-                let (read, has_read) = oneshot::channel();
-                let asked = async { reloads.send(read).await.is_ok() && has_read.await.is_ok() };
-                match timeout_at(deadline, asked).await {
-                    Ok(true) => None,
-                    Ok(false) | Err(_) => Some(name),
-                }
-            }
-        });
-        let asked = join_all(asked);
-        Reload {
-            before: self.writer.current(),
-            answer,
-            silent: Box::pin(async move { asked.await.into_iter().flatten().collect() }),
-        }
+        let providers = self.feeds.iter().zip(&self.sources.providers);
+        let providers = providers.map(|(feed, source)| (source.name.clone(), feed.reloads.clone()));
+        Reload { before: self.writer.current(), answer, silent: Box::pin(read_again(providers.collect())) }
     }
 
     /// Publishes what was read, without settling, and answers.
@@ -334,18 +269,7 @@ impl Reconciler {
         if self.feeds.iter().any(|feed| feed.due.is_some()) {
             self.publish().await;
         }
-        let current = self.writer.current();
-        let mut problems = current.problems.to_vec();
-        problems.extend(silent.into_iter().map(|name| {
-            Problem::warning(
-                Origin::Gateway,
-                format!("provider `{name}`"),
-                format!("has not read again within {} s", RELOAD_DEADLINE.as_secs()),
-            )
-        }));
-        let changes = changes(&reload.before.routing, &current.routing);
-        // Who asked may have gone away; the reload is done all the same.
-        let _ = reload.answer.send(ReloadReport { version: current.version, changes, problems });
+        reload.answer(&self.writer.current(), silent);
     }
 
     /// Says each problem once when it appears and once when it is solved.
@@ -361,22 +285,6 @@ impl Reconciler {
             tracing::info!("solved: {problem}");
         }
         self.logged = current;
-    }
-}
-
-/// A reload that is under way.
-struct Reload {
-    before: Arc<Snapshot>,
-    answer: oneshot::Sender<ReloadReport>,
-    /// Ends with the providers that did not answer in time.
-    silent: Pin<Box<dyn Future<Output = Vec<ProviderName>> + Send>>,
-}
-
-/// Waits for the providers of a reload; for ever when there is none.
-async fn all_read(reload: &mut Option<Reload>) -> Vec<ProviderName> {
-    match reload {
-        Some(reload) => (&mut reload.silent).await,
-        None => std::future::pending().await,
     }
 }
 
@@ -425,31 +333,4 @@ fn build(sources: &Sources, previous: &Snapshot) -> Snapshot {
 
 fn routing_of(_sources: &Sources) -> (Routing, Vec<Problem>) {
     (Routing::default(), Vec::new())
-}
-
-/// What is different between two states.
-fn changes(before: &Routing, after: &Routing) -> Vec<Change> {
-    let mut changes = Vec::new();
-    diff("router", &before.routers, &after.routers, &mut changes);
-    diff("service", &before.services, &after.services, &mut changes);
-    changes
-}
-
-/// Both maps are sorted, and so are the changes.
-fn diff<K: Ord + std::fmt::Display, V: PartialEq>(
-    what: &str,
-    before: &BTreeMap<K, V>,
-    after: &BTreeMap<K, V>,
-    changes: &mut Vec<Change>,
-) {
-    let names: BTreeSet<&K> = before.keys().chain(after.keys()).collect();
-    for name in names {
-        let kind = match (before.get(name), after.get(name)) {
-            (Some(before), Some(after)) if before == after => continue,
-            (Some(_), Some(_)) => ChangeKind::Changed,
-            (None, _) => ChangeKind::Added,
-            (Some(_), None) => ChangeKind::Removed,
-        };
-        changes.push(Change { kind, subject: format!("{what} `{name}`") });
-    }
 }
