@@ -1,6 +1,7 @@
 //! CONTROL PLANE, on its own threads: what providers say becomes the published snapshot ([`reconciler`]), and the
 //! admin API shows it. It knows the snapshot and never the hot path.
 
+pub mod admin;
 pub mod reconciler;
 
 use std::time::Duration;
