@@ -3,6 +3,8 @@
 
 mod host;
 mod path;
+#[cfg(test)]
+mod tests;
 
 pub use host::{Host, HostRefusal, host};
 pub use path::{Path, PathOptions, PathRefusal, Target, TargetRefusal, path, query, split_target};
