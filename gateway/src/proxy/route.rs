@@ -1,0 +1,119 @@
+//! What is asked, in canonical form, and the router that serves it.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use config::routing::InternalService;
+use http::Version;
+use http::header::{self, HeaderName};
+use http::request::Parts;
+use security::canonical::{self, Host, PathOptions};
+
+use super::context::Connection;
+use super::identity::Identity;
+use crate::rejection::Rejection;
+use crate::snapshot::route_table::RequestView;
+use crate::snapshot::service::{RETRY_AFTER, Service};
+use crate::snapshot::{Destination, Route, Snapshot};
+
+/// Routers with the default rule mark their requests with it.
+pub(super) const RECURSION_GUARD: HeaderName = HeaderName::from_static("x-traefik-router");
+
+/// What a request comes to.
+#[derive(Debug)]
+pub(super) struct Found {
+    /// The router, where one matches.
+    pub(super) route: Option<Arc<Route>>,
+    /// The canonical target, where it differs from what was sent.
+    pub(super) target: Option<String>,
+    /// Where it goes.
+    pub(super) destination: Result<Chosen, Rejection>,
+}
+
+/// Where a request goes.
+#[derive(Debug)]
+pub(super) enum Chosen {
+    Service(Arc<Service>),
+    Internal(InternalService),
+}
+
+/// Finds the router and what it leads to. `Err`: what is asked has no canonical form.
+pub(super) fn find(
+    snapshot: &Snapshot,
+    connection: &Connection,
+    identity: &Identity,
+    request: &Parts,
+    raw_target: &[u8],
+) -> Result<Found, Rejection> {
+    let entry_point = &connection.entry_point;
+    let target =
+        canonical::split_target(raw_target).map_err(|refusal| Rejection::BadRequest(refusal.reason()))?;
+    let host = asked_host(request, target.authority)?;
+    let options = PathOptions {
+        sanitize: entry_point.http.sanitize_path,
+        refused_encoded: &entry_point.http.refused_encoded_characters,
+    };
+    let path =
+        canonical::path(target.path, options).map_err(|refusal| Rejection::BadRequest(refusal.reason()))?;
+    let query = target.query.map(|query| canonical::query(query, entry_point.http.encode_query_semicolons));
+    let view = RequestView {
+        method: &request.method,
+        host: host.name(),
+        host_with_dot: host.name_with_dot(),
+        path: path.routing(),
+        query: query.as_deref(),
+        headers: &request.headers,
+        client: identity.client.address,
+    };
+    let route = snapshot.routes.find(entry_point.id, connection.tls, &view);
+    let destination = route.map_or(Err(Rejection::NoRoute), |route| choose(route, request));
+    let as_sent = target.authority.is_none() && path.is_as_sent() && !matches!(query, Some(Cow::Owned(_)));
+    let target = (!as_sent).then(|| match &query {
+        Some(query) => format!("{}?{query}", path.forwarded()),
+        None => path.forwarded().to_owned(),
+    });
+    Ok(Found { route: route.cloned(), target, destination })
+}
+
+fn choose(route: &Arc<Route>, request: &Parts) -> Result<Chosen, Rejection> {
+    if let Some(guard) = &route.recursion_guard
+        && request.headers.get_all(RECURSION_GUARD).iter().any(|value| value == guard)
+    {
+        return Err(Rejection::Loop);
+    }
+    if let Some(reason) = &route.down {
+        return Err(no_server(reason));
+    }
+    match &route.destination {
+        Destination::Service(service) => match &service.down {
+            Some(reason) => Err(no_server(reason)),
+            None => Ok(Chosen::Service(Arc::clone(service))),
+        },
+        Destination::Internal(InternalService::Noop) => Err(Rejection::Teapot),
+        Destination::Internal(service) => Ok(Chosen::Internal(*service)),
+        Destination::Unavailable(reason) => Err(Rejection::RouteUnavailable { reason: Arc::clone(reason) }),
+    }
+}
+
+/// 503 with this reason.
+pub(super) fn no_server(reason: &Arc<str>) -> Rejection {
+    Rejection::NoServer { reason: Arc::clone(reason), retry_after: RETRY_AFTER }
+}
+
+/// The one host of a request. An authority in the target must agree with `Host`.
+fn asked_host<'a>(request: &'a Parts, authority: Option<&'a [u8]>) -> Result<Host<'a>, Rejection> {
+    let refuse = |refusal: canonical::HostRefusal| Rejection::BadRequest(refusal.reason());
+    let mut fields = request.headers.get_all(header::HOST).iter();
+    let field = fields.next().map(|field| canonical::host(field.as_bytes()).map_err(refuse)).transpose()?;
+    if fields.next().is_some() {
+        return Err(Rejection::BadRequest("host_twice"));
+    }
+    let authority = request.uri.authority().map(|authority| authority.as_str().as_bytes()).or(authority);
+    let authority = authority.map(|authority| canonical::host(authority).map_err(refuse)).transpose()?;
+    match (field, authority) {
+        (Some(field), Some(authority)) if field != authority => Err(Rejection::BadRequest("host_mismatch")),
+        (Some(host), _) | (None, Some(host)) => Ok(host),
+        (None, None) if request.version == Version::HTTP_10 => Ok(Host::NONE),
+        (None, None) => Err(Rejection::BadRequest("host_missing")),
+    }
+}
