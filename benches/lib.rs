@@ -1,1 +1,1 @@
-//! x
+//! Nothing of its own: the benches lie in `benches/benches`, their figures in `README.md`.

@@ -1,3 +1,13 @@
-//! Behaviour on the wire: one module per behaviour.
+//! Behaviour on the wire: one module per behaviour, all against the program as the user starts it.
 
+mod bad_input;
+mod check;
+mod container;
+mod discovery;
+mod engine;
 mod layering;
+mod protocol;
+mod reload;
+mod routing;
+mod shutdown;
+mod soak;

@@ -99,8 +99,7 @@ impl Docker {
         image: &str,
         command: &[&str],
     ) -> String {
-        let name = self.name(part);
-        self.created.lock().push(Created::Container(name.clone()));
+        let name = self.adopt(part);
         let owner = format!("{OWNER_LABEL}={}", std::process::id());
         let group = self.group_label();
         let mut all =
@@ -113,6 +112,13 @@ impl Docker {
         all.push(image);
         all.extend(command);
         self.run(&all).await;
+        name
+    }
+
+    /// The name of a container that a test creates by itself; it is removed like the others.
+    pub fn adopt(&self, part: &str) -> String {
+        let name = self.name(part);
+        self.created.lock().push(Created::Container(name.clone()));
         name
     }
 

@@ -230,17 +230,25 @@ impl GatewayProcess {
         self.address("web")
     }
 
+    /// Entry point `web`, if it listens already.
+    pub fn try_web(&self) -> Result<SocketAddr, String> {
+        self.try_address("web")
+    }
+
     /// An entry point, by name.
     pub fn address(&self, entry_point: &str) -> SocketAddr {
-        let position = self
-            .plan
-            .entry_points
-            .iter()
-            .position(|name| name == entry_point)
-            .expect("the plan has this entry point");
+        self.try_address(entry_point).expect("a gateway that is ready listens")
+    }
+
+    fn try_address(&self, entry_point: &str) -> Result<SocketAddr, String> {
+        let mut names = self.plan.entry_points.clone();
+        // The gateway binds them in the order of their names.
+        names.sort();
+        let position =
+            names.iter().position(|name| name == entry_point).expect("the plan has this entry point");
         let ports = listening_ports(self.pid());
-        let port = ports.get(position).expect("it listens on all its entry points");
-        SocketAddr::from((Ipv4Addr::LOCALHOST, *port))
+        let port = ports.get(position).ok_or("it does not listen yet")?;
+        Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, *port)))
     }
 
     /// Reads from the admin listener.

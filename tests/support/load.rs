@@ -67,8 +67,13 @@ impl Load {
     }
 
     /// Ends it and tells how it went.
-    pub async fn stop(mut self) -> LoadReport {
+    pub async fn stop(self) -> LoadReport {
         self.stop.store(true, Ordering::Relaxed);
+        self.finish().await
+    }
+
+    /// Lets it run to its limit and tells how it went.
+    pub async fn finish(mut self) -> LoadReport {
         let mut failures = Vec::new();
         while let Some(worker) = self.workers.join_next().await {
             failures.extend(worker.expect("a worker does not panic"));
