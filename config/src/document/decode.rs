@@ -223,14 +223,19 @@ impl<'de> Deserialize<'de> for Node {
 // Names under which the types above ask the decoder for what `serde` has no word for.
 const STAND_ALONE: &str = "$stand_alone";
 const NAMED_BLOCKS: &str = "$named_blocks";
-const TEXT_MAP: &str = "$text_map";
+pub(super) const TEXT_MAP: &str = "$text_map";
 const LOCATED: &str = "$located";
-const NODE: &str = "$node";
+pub(super) const NODE: &str = "$node";
 
 thread_local! {
     /// Carries a node, or only its place, across `serde`'s interface, which has no room for it. Set right before
     /// the visitor that takes it is called.
     static PASSED: RefCell<Option<Node>> = const { RefCell::new(None) };
+}
+
+/// For types that are only asked for their shape.
+pub(super) fn pass_nothing() {
+    PASSED.set(Some(Node::null(Origin::Gateway)));
 }
 
 struct Context<'a> {

@@ -9,6 +9,7 @@
 
 mod decode;
 mod duration;
+mod shape;
 mod toml;
 mod tree;
 mod yaml;
@@ -18,6 +19,7 @@ mod tests;
 
 pub use decode::{DecodeError, Decoded, Located, Style, TextMap, decode, named_blocks, stand_alone};
 pub use duration::{GoDuration, ParseDurationError};
+pub use shape::Shape;
 pub use toml::parse_toml;
 pub use tree::tree_from_paths;
 pub use yaml::parse_yaml;

@@ -1,8 +1,12 @@
 //! Install configuration: what is fixed for the process. [`raw`] is the file exactly as written, [`load`] joins
 //! file, variables and flags and checks them, this file holds what comes out.
 
+mod address;
 pub mod load;
-pub mod raw;
+mod notices;
+mod raw;
+mod resolve;
+mod sources;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -54,6 +58,9 @@ pub struct EntryPoint {
     pub name: EntryPointName,
     /// Where it listens.
     pub address: ListenAddress,
+    /// Bound in place of the port of `address` when that cannot be bound, and a problem says so. Only where
+    /// nothing was configured.
+    pub fallback_port: Option<u16>,
     /// Routers without `entryPoints` are bound to it (already resolved from `asDefault`).
     pub is_default: bool,
     /// Who is believed about the client.
