@@ -32,6 +32,7 @@ fn entry_point(name: &str, address: ListenAddress) -> EntryPoint {
     EntryPoint {
         name: name.into(),
         address,
+        fallback_port: None,
         is_default: true,
         client_ip: ClientIp {
             mode: ClientIpMode::Peer,
