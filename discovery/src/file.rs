@@ -1,15 +1,19 @@
-//! Routing settings from a file or a folder of files.
+//! The file provider: routing settings from a file or from all files of a folder.
+
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use config::install;
 use config::name::ProviderName;
+use config::routing::file::parse_file;
 
+use crate::files::Files;
 use crate::{Environment, Provider, ProviderChannels, Update};
 
 /// Routing settings from a file or a folder of files.
 pub struct FileProvider {
+    files: Files,
     settings: install::FileProvider,
-    environment: Environment,
 }
 
 impl std::fmt::Debug for FileProvider {
@@ -21,7 +25,13 @@ impl std::fmt::Debug for FileProvider {
 impl FileProvider {
     /// A provider for these settings. `environment` serves `env` in templates.
     pub fn new(settings: install::FileProvider, environment: Environment) -> Self {
-        Self { settings, environment }
+        let parse = move |text: &str, path: &std::path::Path| {
+            let environment = Arc::clone(&environment);
+            parse_file(text, path, &*environment)
+        };
+        let files =
+            Files::new(ProviderName::from("file"), settings.source.clone(), settings.watch, Box::new(parse));
+        Self { files, settings }
     }
 }
 
@@ -32,12 +42,14 @@ impl Provider for FileProvider {
     }
 
     async fn load(&mut self) -> Update {
-        let _ = &self.environment;
-        Update::empty(self.name())
+        self.files.load().await
     }
 
-    async fn run(mut self: Box<Self>, channels: ProviderChannels) {
-        let _ = channels.updates.send(self.load().await).await;
-        channels.updates.closed().await;
+    async fn run(self: Box<Self>, channels: ProviderChannels) {
+        self.files.run(channels).await;
     }
 }
+
+#[cfg(test)]
+#[path = "file_tests.rs"]
+mod tests;

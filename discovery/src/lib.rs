@@ -6,6 +6,7 @@
 pub mod backoff;
 pub mod docker;
 pub mod file;
+mod files;
 pub mod table;
 
 use std::sync::Arc;
