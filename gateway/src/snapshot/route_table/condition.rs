@@ -18,9 +18,9 @@ const MANY_HOSTS: usize = 8;
 /// A rule, ready to be asked.
 #[derive(Debug)]
 pub(super) enum Condition {
-    All(Box<[Condition]>),
-    Any(Box<[Condition]>),
-    Not(Box<Condition>),
+    All(Box<[Self]>),
+    Any(Box<[Self]>),
+    Not(Box<Self>),
     Test(Test),
 }
 
