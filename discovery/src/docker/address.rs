@@ -28,11 +28,23 @@ pub(super) struct Addresses<'a> {
     use_bind_port_ip: bool,
 }
 
-/// Where a container is, or why that cannot be said; with what the operator should know either way.
+/// Why a service of a container has no server, and what to do about it.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Found {
-    pub(super) host: Result<String, String>,
-    pub(super) problem: Option<Problem>,
+pub(super) struct Unplaced {
+    pub(super) message: String,
+    pub(super) hint: Option<String>,
+}
+
+impl From<String> for Unplaced {
+    fn from(message: String) -> Self {
+        Self { message, hint: None }
+    }
+}
+
+/// Where a container is, or why that cannot be said; with what the operator should know either way.
+struct Found {
+    host: Result<String, Unplaced>,
+    problem: Option<Problem>,
 }
 
 impl<'a> Addresses<'a> {
@@ -54,10 +66,11 @@ impl<'a> Addresses<'a> {
         container: &Container,
         network: Option<&str>,
         wanted: Option<u16>,
-    ) -> Result<(String, Option<Problem>), String> {
+    ) -> Result<(String, Option<Problem>), Unplaced> {
         let lowest = container.ports.iter().map(|port| port.private).min();
-        let port = wanted.or(lowest).ok_or_else(|| {
-            "port is missing: the container exposes none and the labels name none".to_owned()
+        let port = wanted.or(lowest).ok_or_else(|| Unplaced {
+            message: "port is missing: the container exposes none and the labels name none".to_owned(),
+            hint: Some("set `loadbalancer.server.port`".to_owned()),
         })?;
         if self.use_bind_port_ip {
             let published = container
@@ -81,7 +94,7 @@ impl<'a> Addresses<'a> {
         network: Option<&str>,
         joins: usize,
     ) -> Found {
-        let nothing = |message: String| Found { host: Err(message), problem: None };
+        let nothing = |message: String| Found { host: Err(message.into()), problem: None };
         if let NetworkMode::Container(other) = &container.mode {
             let joined = by_prefix(&self.by_id, other)
                 .or_else(|| self.by_id.values().copied().find(|candidate| candidate.name == *other));
@@ -108,7 +121,12 @@ impl<'a> Addresses<'a> {
         if container.mode == NetworkMode::Host {
             return match self.host_address() {
                 Some(host) => Found { host: Ok(host), problem: None },
-                None => nothing("it uses the host's network, and the host has no address that is known here; give the gateway `extra_hosts: [\"host.docker.internal:host-gateway\"]`".to_owned()),
+                None => {
+                    let message = "it uses the host's network, and the host's address is not known here";
+                    let hint = "give the gateway `extra_hosts: [\"host.docker.internal:host-gateway\"]`";
+                    let unplaced = Unplaced { message: message.to_owned(), hint: Some(hint.to_owned()) };
+                    Found { host: Err(unplaced), problem: None }
+                }
             };
         }
         self.fallback(subject, container, missing)
@@ -124,11 +142,10 @@ impl<'a> Addresses<'a> {
                 Some(name) => format!("it has no address: it is not in network `{name}` nor in any other"),
                 None => "it has no address: it is in no network".to_owned(),
             };
-            return Found { host: Err(message), problem: None };
+            let hint = Some("put the container into the gateway's network".to_owned());
+            return Found { host: Err(Unplaced { message, hint }), problem: None };
         };
-        let problem = |message: String| {
-            Problem::warning(subject.origin(), format!("container `{}`", subject.name), message)
-        };
+        let problem = |message: String| Problem::warning(subject.origin(), String::new(), message);
         let names =
             || container.networks.keys().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
         let problem = if let Some(missing) = missing {

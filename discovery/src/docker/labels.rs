@@ -19,8 +19,8 @@ use config::routing::raw::{
 };
 use config::{Origin, Problem};
 
-use super::address::Addresses;
 pub use super::address::Surroundings;
+use super::address::{Addresses, Unplaced};
 use super::constraints::Constraints;
 use super::container::{Container, State};
 use crate::Environment;
@@ -109,9 +109,9 @@ impl Labels {
             let message = format!(
                 "its labels hold {bytes} bytes, more than the {MAX_LABEL_BYTES} that are read; it is not routed"
             );
-            let subject = format!("container `{}`", container.name);
             problems.push(
-                Problem::error(origin, subject, message).with_hint("put large lists into a routing file"),
+                Problem::error(origin, String::new(), message)
+                    .with_hint("put large lists into a routing file"),
             );
             return None;
         }
@@ -130,6 +130,10 @@ impl Labels {
             None => return None,
         }
         problems.extend(found);
+        // Exposed by default, without a label of ours and without a port: a database or a job, not a mistake.
+        if container.runs() && container.ports.is_empty() && !labels().any(|(key, _)| self.is_ours(key)) {
+            return None;
+        }
 
         let down: Option<Arc<str>> = container.down().map(Arc::from);
         let keeps_rank = options.allow_non_running
@@ -300,7 +304,7 @@ impl Build<'_, '_> {
                             "router",
                             name,
                             message,
-                            "give the router a `rule`, or mend `providers.docker.defaultRule`",
+                            Some("give the router a `rule`, or mend `providers.docker.defaultRule`"),
                         );
                         return false;
                     }
@@ -333,13 +337,13 @@ impl Build<'_, '_> {
         for (name, service) in &mut tcp.services {
             let Some(balancer) = &mut service.value.load_balancer else { continue };
             let wanted = balancer.wanted_port();
-            let address = wanted.and_then(|port| self.address(port));
+            let address = wanted.map_err(Unplaced::from).and_then(|port| self.address(port));
             balancer.place_servers(self.told("TCP service", name, address));
         }
         tcp.routers.retain(|name, router| {
             let router = &mut router.value;
             if router.rule.trim().is_empty() {
-                let hint = "for example ``HostSNI(`*`)``";
+                let hint = Some("for example ``HostSNI(`*`)``");
                 self.problem(
                     "TCP router",
                     name,
@@ -375,7 +379,7 @@ impl Build<'_, '_> {
         for (name, service) in &mut udp.services {
             let Some(balancer) = &mut service.value.load_balancer else { continue };
             let wanted = balancer.wanted_port();
-            let address = wanted.and_then(|port| self.address(port));
+            let address = wanted.map_err(Unplaced::from).and_then(|port| self.address(port));
             balancer.place_servers(self.told("UDP service", name, address));
         }
         udp.routers.retain(|name, router| {
@@ -401,7 +405,7 @@ impl Build<'_, '_> {
             Ok(WantedServer::Address { scheme, port }) => {
                 self.address(port).map(|address| format!("{scheme}://{address}"))
             }
-            Err(message) => Err(message),
+            Err(message) => Err(message.into()),
         };
         let url = self.told("service", name, address);
         if let (None, Some(reason)) = (&url, self.down) {
@@ -411,7 +415,7 @@ impl Build<'_, '_> {
     }
 
     /// The container's `host:port`.
-    fn address(&mut self, port: Option<u16>) -> Result<String, String> {
+    fn address(&mut self, port: Option<u16>) -> Result<String, Unplaced> {
         if self.down.is_some() {
             // Its ports and addresses are not known before it runs.
             return Ok(String::new());
@@ -426,14 +430,13 @@ impl Build<'_, '_> {
     }
 
     /// The address of a container that serves; none, with a problem or a reason, otherwise.
-    fn told(&mut self, kind: &str, name: &str, address: Result<String, String>) -> Option<String> {
+    fn told(&mut self, kind: &str, name: &str, address: Result<String, Unplaced>) -> Option<String> {
         match address {
             Ok(address) if self.down.is_none() => Some(address),
             Ok(_) => None,
-            Err(message) => {
+            Err(Unplaced { message, hint }) => {
                 self.reasons.insert(name.to_owned(), format!("service `{name}`: {message}").into());
-                let hint = "set `loadbalancer.server.port`, or put the container into the gateway's network";
-                self.problem(kind, name, message, hint);
+                self.problem(kind, name, message, hint.as_deref());
                 None
             }
         }
@@ -444,12 +447,12 @@ impl Build<'_, '_> {
         let message =
             format!("router {name} cannot be linked automatically with multiple Services: [{list}]");
         let hint = format!("say which one: `traefik.{protocol}.routers.{name}.service=…`");
-        self.problem(kind, name, message, &hint);
+        self.problem(kind, name, message, Some(&hint));
     }
 
-    fn problem(&mut self, kind: &str, name: &str, message: String, hint: &str) {
-        let subject = format!("{kind} `{name}`");
-        self.problems.push(Problem::error(self.origin.clone(), subject, message).with_hint(hint));
+    fn problem(&mut self, kind: &str, name: &str, message: String, hint: Option<&str>) {
+        let problem = Problem::error(self.origin.clone(), format!("{kind} `{name}`"), message);
+        self.problems.push(Problem { hint: hint.map(str::to_owned), ..problem });
     }
 }
 
@@ -465,3 +468,7 @@ fn choose<'a>(services: impl Iterator<Item = &'a String>, left_out: &[String], d
         _ => Choice::Several(names),
     }
 }
+
+#[cfg(test)]
+#[path = "labels_tests.rs"]
+mod tests;
