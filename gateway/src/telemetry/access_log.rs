@@ -43,7 +43,7 @@ impl AccessLog {
                 }
             },
         };
-        let writer = LogWriter::start(sink)
+        let writer = LogWriter::start("access-log", sink)
             .map_err(|error| {
                 problems.push(Problem::error(
                     Origin::Gateway,

@@ -75,11 +75,11 @@ pub(super) fn open(path: &Path) -> io::Result<File> {
 
 impl LogWriter {
     /// Starts the thread.
-    pub(super) fn start(sink: Sink) -> io::Result<Self> {
-        Self::start_with_limit(sink, QUEUE_BYTES)
+    pub(super) fn start(name: &str, sink: Sink) -> io::Result<Self> {
+        Self::start_with_limit(name, sink, QUEUE_BYTES)
     }
 
-    fn start_with_limit(sink: Sink, limit: usize) -> io::Result<Self> {
+    fn start_with_limit(name: &str, sink: Sink, limit: usize) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             queue: Mutex::default(),
             work: Condvar::new(),
@@ -89,7 +89,7 @@ impl LogWriter {
         });
         let of_thread = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
-            .name("access-log".to_owned())
+            .name(name.to_owned())
             .spawn(move || of_thread.write_batches(sink))?;
         Ok(Self { shared, thread: Some(thread) })
     }
@@ -211,7 +211,7 @@ impl Sink {
             Self::Stdout => {}
             Self::File(path, file) => match open(path) {
                 Ok(new) => *file = new,
-                Err(error) => tracing::warn!(path = %path.display(), %error, "reopen the access log"),
+                Err(error) => tracing::warn!("open the log {} again: {error}", path.display()),
             },
             #[cfg(test)]
             Self::Test(_) => {}
@@ -228,7 +228,7 @@ mod tests {
     #[test]
     fn lines_arrive_whole_and_in_order() {
         let sink = TestSink::default();
-        let writer = LogWriter::start(Sink::Test(sink.clone())).unwrap();
+        let writer = LogWriter::start("test", Sink::Test(sink.clone())).unwrap();
         let expected: String = (0..1000).map(|number| format!("line {number}\n")).collect();
         for number in 0..1000 {
             writer.append(format!("line {number}\n").as_bytes());
@@ -243,7 +243,7 @@ mod tests {
         let sink = TestSink::default();
         let held_up = Arc::clone(&sink.held_up);
         let guard = held_up.lock();
-        let writer = LogWriter::start_with_limit(Sink::Test(sink.clone()), 100).unwrap();
+        let writer = LogWriter::start_with_limit("test", Sink::Test(sink.clone()), 100).unwrap();
         for _ in 0..1000 {
             writer.append(b"0123456789\n");
         }
@@ -257,7 +257,7 @@ mod tests {
     #[test]
     fn the_last_lines_are_written_when_the_log_ends() {
         let sink = TestSink::default();
-        let writer = LogWriter::start(Sink::Test(sink.clone())).unwrap();
+        let writer = LogWriter::start("test", Sink::Test(sink.clone())).unwrap();
         writer.append(b"last\n");
         drop(writer);
         assert_eq!(*sink.written.lock(), b"last\n");
@@ -268,7 +268,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("access.log");
         std::fs::write(&path, "before\n").unwrap();
-        let writer = LogWriter::start(Sink::File(path.clone(), open(&path).unwrap())).unwrap();
+        let writer = LogWriter::start("test", Sink::File(path.clone(), open(&path).unwrap())).unwrap();
         writer.append(b"one\n");
         writer.flush(LIMIT);
         let rotated = directory.path().join("access.log.1");
