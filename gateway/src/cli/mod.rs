@@ -1,6 +1,14 @@
 //! Commands of the program: which there are, and which one is meant. Each has its own file.
 
+mod arguments;
+mod check;
+mod client;
+mod explain;
+mod healthcheck;
+mod offline;
+mod reload;
 mod run;
+mod status;
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -17,6 +25,8 @@ pub const OK: u8 = 0;
 pub const FAILED: u8 = 1;
 /// The call or the configuration is wrong.
 pub const USAGE: u8 = 2;
+/// The running gateway does not answer.
+pub const UNREACHABLE: u8 = 3;
 
 /// How the program was called. `main` takes it from the process.
 #[derive(Debug, Clone)]
@@ -52,6 +62,15 @@ enum Run {
 
 const COMMANDS: &[Command] = &[
     Command { name: "run", does: "serve (the default)", run: Run::With(run::run) },
+    Command { name: "check", does: "list every problem of the configuration", run: Run::With(check::check) },
+    Command { name: "explain", does: "what would happen to a request, and why", run: Run::With(explain::explain) },
+    Command { name: "status", does: "what the running gateway says of itself", run: Run::With(status::status) },
+    Command { name: "reload", does: "have the running gateway read everything again", run: Run::With(reload::reload) },
+    Command {
+        name: "healthcheck",
+        does: "for Docker: does the running gateway answer",
+        run: Run::With(healthcheck::healthcheck),
+    },
     Command { name: "version", does: "print the version", run: Run::With(version) },
     Command { name: "completions", does: "print completions for a shell", run: Run::With(completions) },
     Command { name: "help", does: "print this help", run: Run::With(help) },

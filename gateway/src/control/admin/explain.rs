@@ -11,7 +11,7 @@ use config::routing::Target;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use security::canonical::{self, PathOptions};
 use security::client_ip::{self, Source, TrustedProxies};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::traefik::parse_query;
 use crate::snapshot::route_table::{Considered, Outcome, RequestView};
@@ -56,7 +56,7 @@ pub enum AskError {
 }
 
 /// What would happen.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Explanation {
     /// As asked.
@@ -66,10 +66,10 @@ pub struct Explanation {
     /// Where it would arrive, and why there.
     pub entry_point: EntryPointView,
     /// Who it would come from; absent where it would be refused before that is known.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<ClientView>,
     /// Who would serve it.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub router: Option<RouterView>,
     /// Routers that match as well but are asked later.
     pub shadowed: Vec<RouterView>,
@@ -78,15 +78,15 @@ pub struct Explanation {
     /// In order, those of the entry point first.
     pub middlewares: Vec<String>,
     /// Where it would go.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<ServiceView>,
     /// The answer, where it would be ours.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answer: Option<OwnAnswer>,
 }
 
 /// Where a request arrives.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EntryPointView {
     /// Its name.
     pub name: String,
@@ -97,7 +97,7 @@ pub struct EntryPointView {
 }
 
 /// The believed client.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClientView {
     /// Its address.
     pub address: IpAddr,
@@ -108,7 +108,7 @@ pub struct ClientView {
 }
 
 /// A router.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RouterView {
     /// Its qualified name.
     pub name: String,
@@ -119,7 +119,7 @@ pub struct RouterView {
 }
 
 /// A router that does not match.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NearMiss {
     /// The router.
     #[serde(flatten)]
@@ -129,7 +129,7 @@ pub struct NearMiss {
 }
 
 /// Where a request goes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ServiceView {
     /// Its qualified name.
@@ -139,7 +139,7 @@ pub struct ServiceView {
 }
 
 /// A server.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServerView {
     /// As written.
     pub url: String,
@@ -148,7 +148,7 @@ pub struct ServerView {
 }
 
 /// An answer of the gateway's own.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OwnAnswer {
     /// Status.
     pub status: u16,

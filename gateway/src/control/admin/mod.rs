@@ -36,6 +36,7 @@ use tokio::task::JoinSet;
 
 pub use self::internal_services::AdminServices;
 pub use self::token::token_path;
+pub(crate) use self::views::problem as problem_view;
 
 use self::answer::{Answer, json, problem, text};
 use self::explain::{Question, explain};
