@@ -81,7 +81,7 @@ impl Client {
     /// For the gateway that `--admin` names, or else the one of this configuration. A configuration that cannot
     /// be loaded leaves the default places: a health check must not depend on it.
     pub(super) fn of(arguments: &Arguments) -> Result<Self, String> {
-        let install = load_install(&arguments.install).ok().map(|(install, _)| install);
+        let install = load_install(&arguments.install).ok().map(|loaded| loaded.install);
         let state_dir = match &install {
             Some(install) => install.state_dir.clone(),
             None => PathBuf::from(DEFAULT_STATE_DIR),
@@ -211,9 +211,9 @@ fn place(address: &str) -> Result<Place, String> {
     match address.rsplit_once(':') {
         Some(("", port)) if port.parse::<u16>().is_ok() => Ok(Place::Tcp(format!("127.0.0.1:{port}"))),
         Some((_, port)) if port.parse::<u16>().is_ok() => Ok(Place::Tcp(address.to_owned())),
-        Some(_) | None => {
-            Err(format!("`{address}` is not an address; write `127.0.0.1:8080` or `unix:/run/hearthgate/admin.sock`"))
-        }
+        Some(_) | None => Err(format!(
+            "`{address}` is not an address; write `127.0.0.1:8080` or `unix:/run/hearthgate/admin.sock`"
+        )),
     }
 }
 

@@ -15,9 +15,8 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use config::install::Install;
+use config::install::load::{Disk, LoadInstallError, Loaded, load};
 use config::problem::did_you_mean;
-use config::{Origin, Problem};
 
 /// It worked.
 pub const OK: u8 = 0;
@@ -63,9 +62,21 @@ enum Run {
 const COMMANDS: &[Command] = &[
     Command { name: "run", does: "serve (the default)", run: Run::With(run::run) },
     Command { name: "check", does: "list every problem of the configuration", run: Run::With(check::check) },
-    Command { name: "explain", does: "what would happen to a request, and why", run: Run::With(explain::explain) },
-    Command { name: "status", does: "what the running gateway says of itself", run: Run::With(status::status) },
-    Command { name: "reload", does: "have the running gateway read everything again", run: Run::With(reload::reload) },
+    Command {
+        name: "explain",
+        does: "what would happen to a request, and why",
+        run: Run::With(explain::explain),
+    },
+    Command {
+        name: "status",
+        does: "what the running gateway says of itself",
+        run: Run::With(status::status),
+    },
+    Command {
+        name: "reload",
+        does: "have the running gateway read everything again",
+        run: Run::With(reload::reload),
+    },
     Command {
         name: "healthcheck",
         does: "for Docker: does the running gateway answer",
@@ -157,9 +168,9 @@ fn completions(call: &Call) -> u8 {
 }
 
 /// The install configuration that a call asks for, and its problems; or all that keeps it from being used.
-pub(crate) fn load_install(call: &Call) -> Result<(Install, Vec<Problem>), Vec<Problem>> {
-    let _ = call;
-    Err(vec![Problem::error(Origin::Gateway, "install configuration", "cannot be loaded")])
+pub(crate) fn load_install(call: &Call) -> Result<Loaded, LoadInstallError> {
+    let variables = call.variables.iter().map(|(name, value)| (name.clone(), value.clone()));
+    load(&call.arguments, variables, &Disk)
 }
 
 /// Writes to standard output. A reader that went away is not worth a word.

@@ -2,6 +2,7 @@
 
 use config::Problem;
 use config::install::Install;
+use config::install::load::Loaded;
 use config::name::ProviderName;
 use config::routing::merge::qualify;
 use config::routing::raw::RawRouting;
@@ -23,7 +24,7 @@ pub(super) struct Offline {
 /// Loads everything; an error is what keeps the install configuration from being used. Containers are asked for
 /// only with `docker`.
 pub(super) async fn load(call: &Call, docker: bool) -> Result<Offline, Vec<Problem>> {
-    let (install, mut problems) = load_install(call)?;
+    let Loaded { install, mut problems } = load_install(call).map_err(|error| error.problems)?;
     let mut sources: Vec<(ProviderName, RawRouting)> = Vec::new();
     let mut states = Vec::new();
     for mut provider in providers(&install, call, docker) {

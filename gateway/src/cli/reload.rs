@@ -35,8 +35,7 @@ fn try_reload(call: &Call) -> Result<String, (String, u8)> {
         return Ok(USAGE_TEXT.to_owned());
     }
     let client = Client::of(&arguments).map_err(|wrong| (wrong, USAGE))?;
-    let answer =
-        client.post("/api/reload").map_err(|unreachable| (unreachable.to_string(), UNREACHABLE))?;
+    let answer = client.post("/api/reload").map_err(|unreachable| (unreachable.to_string(), UNREACHABLE))?;
     if answer.status != 200 {
         return Err((answer.complaint(), FAILED));
     }
@@ -73,6 +72,9 @@ mod tests {
             "problems": [{ "text": "a.yml:1:1: error: bad" }],
         });
         assert_eq!(report(&answer), "version 7\nadded router `blog@docker`\na.yml:1:1: error: bad\n");
-        assert_eq!(report(&json!({ "version": 8, "changes": [], "problems": [] })), "version 8\nnothing changed\n");
+        assert_eq!(
+            report(&json!({ "version": 8, "changes": [], "problems": [] })),
+            "version 8\nnothing changed\n"
+        );
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use config::Problem;
 use config::install::Install;
+use config::install::load::Loaded;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -20,9 +21,9 @@ pub(super) fn run(call: &Call) -> u8 {
         return help(call);
     }
     let (install, mut problems) = match super::load_install(call) {
-        Ok(loaded) => loaded,
-        Err(problems) => {
-            for problem in problems {
+        Ok(Loaded { install, problems }) => (install, problems),
+        Err(error) => {
+            for problem in &error.problems {
                 complain(&problem.to_string());
             }
             return USAGE;

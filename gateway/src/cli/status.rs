@@ -48,7 +48,10 @@ fn try_status(call: &Call) -> Result<(String, u8), (String, u8)> {
 fn report(version: &Value, ready: &Value, overview: &Value) -> String {
     let word = |value: &Value| value.as_str().unwrap_or("?").to_owned();
     let mut lines = vec![
-        ("hearthgate".to_owned(), format!("{}, since {}", word(&version["Version"]), word(&version["startDate"]))),
+        (
+            "hearthgate".to_owned(),
+            format!("{}, since {}", word(&version["Version"]), word(&version["startDate"])),
+        ),
         ("state".to_owned(), word(&ready["state"])),
     ];
     for part in ready["parts"].as_array().into_iter().flatten() {

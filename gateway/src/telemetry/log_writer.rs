@@ -88,9 +88,8 @@ impl LogWriter {
             limit,
         });
         let of_thread = Arc::clone(&shared);
-        let thread = std::thread::Builder::new()
-            .name(name.to_owned())
-            .spawn(move || of_thread.write_batches(sink))?;
+        let thread =
+            std::thread::Builder::new().name(name.to_owned()).spawn(move || of_thread.write_batches(sink))?;
         Ok(Self { shared, thread: Some(thread) })
     }
 
