@@ -1,0 +1,204 @@
+//! What was written becomes what can be routed: [`validate`] leaves a bad item out, keeps its neighbours, and
+//! says why.
+//!
+//! A router whose own settings are wrong is left out. A router whose middleware or service is bad, missing or
+//! not served yet stays and answers 503, so that nothing passes by what was to be in front of it.
+
+mod internal;
+mod middlewares;
+mod routers;
+mod scope;
+mod services;
+mod stream;
+mod tls;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::merge::Merged;
+use super::raw::{RawRouting, Scope};
+use super::{Listed, Routing, Status};
+use crate::install::{Api, EntryPoint, Install, Metrics, Ping};
+use crate::name::{MiddlewareName, ProviderName, RouterName, ServiceName, split_reference};
+use crate::problem::{Origin, Problem, did_you_mean};
+
+/// Largest priority that a user may give; those above are the gateway's own.
+pub const MAX_USER_PRIORITY: i64 = i64::MAX - 1000;
+
+/// What the install configuration says about routing.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// Listeners with their defaults.
+    pub entry_points: Vec<EntryPoint>,
+    /// Traefik's `api`.
+    pub api: Option<Api>,
+    /// Traefik's `ping`.
+    pub ping: Option<Ping>,
+    /// Traefik's `metrics`.
+    pub metrics: Metrics,
+    /// Names of certificate resolvers.
+    pub certificate_resolvers: Vec<String>,
+    /// Order in which equal priorities are broken.
+    pub precedence: Vec<ProviderName>,
+    /// Nothing was configured: `whoami@internal` is routed.
+    pub is_default: bool,
+}
+
+impl Context {
+    /// Takes what matters from the install configuration.
+    pub fn new(install: &Install) -> Self {
+        Self {
+            entry_points: install.entry_points.clone(),
+            api: install.api.clone(),
+            ping: install.ping.clone(),
+            metrics: install.metrics.clone(),
+            certificate_resolvers: install.certificate_resolvers.clone(),
+            precedence: install.providers.precedence.clone(),
+            is_default: install.is_default,
+        }
+    }
+
+    fn entry_point(&self, name: &str) -> Option<&EntryPoint> {
+        self.entry_points.iter().find(|entry_point| entry_point.name.as_str() == name)
+    }
+}
+
+/// All in one step: providers brought together and validated. Every problem is returned, sorted.
+pub fn route(providers: Vec<(ProviderName, RawRouting)>, context: &Context) -> (Routing, Vec<Problem>) {
+    let (merged, mut problems) = super::merge::qualify(providers);
+    let (routing, more) = validate(merged, context);
+    problems.extend(more);
+    problems.sort();
+    problems.dedup();
+    (routing, problems)
+}
+
+/// Makes a [`Routing`] of what the providers sent. Every problem is returned, sorted.
+pub fn validate(merged: Merged, context: &Context) -> (Routing, Vec<Problem>) {
+    let mut problems = Vec::new();
+    let mut routing = Routing::default();
+    let effects = middlewares::judge(&merged, &mut problems);
+    let states = services::judge(&merged, &effects, &mut problems);
+    let users = routers::build(&merged, context, &effects, &states, &mut routing, &mut problems);
+    middlewares::list(&merged, context, &effects, &users, &mut routing.listing);
+    services::list(&merged, context, states, &users, &mut routing);
+    stream::list(&merged, &mut routing.listing, &mut problems);
+    tls::report(&merged, &mut problems);
+    problems.sort();
+    problems.dedup();
+    (routing, problems)
+}
+
+/// Which routers use what.
+#[derive(Debug, Default)]
+struct Users {
+    services: BTreeMap<ServiceName, BTreeSet<RouterName>>,
+    middlewares: BTreeMap<MiddlewareName, BTreeSet<RouterName>>,
+}
+
+fn names(users: Option<&BTreeSet<RouterName>>) -> Vec<String> {
+    users.into_iter().flatten().map(ToString::to_string).collect()
+}
+
+/// What is wrong with an item, in words: Traefik's first, then what to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Fault {
+    text: String,
+    hint: Option<String>,
+}
+
+impl Fault {
+    fn new(text: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { text: text.into(), hint: Some(hint.into()) }
+    }
+
+    /// As the read API shows it.
+    fn listed(&self) -> String {
+        match &self.hint {
+            Some(hint) => format!("{}; {hint}", self.text),
+            None => self.text.clone(),
+        }
+    }
+
+    fn error(&self, origin: &Origin, subject: &str) -> Problem {
+        let problem = Problem::error(origin.clone(), subject, &*self.text);
+        Problem { hint: self.hint.clone(), ..problem }
+    }
+
+    fn warning(&self, origin: &Origin, subject: &str) -> Problem {
+        let problem = Problem::warning(origin.clone(), subject, &*self.text);
+        Problem { hint: self.hint.clone(), ..problem }
+    }
+}
+
+/// Who refers to something.
+#[derive(Debug, Clone, Copy)]
+struct Referrer<'a> {
+    /// `docker`, `file`, …; without the container of a scoped name.
+    provider: &'a str,
+    scope: &'a Scope,
+}
+
+impl<'a> Referrer<'a> {
+    fn new(provider: &'a str, scope: &'a Scope) -> Self {
+        Self { provider: provider.split(':').next().unwrap_or_default(), scope }
+    }
+
+    /// The qualified name of what `reference` means, among what `known` finds: its scope, and whether it says
+    /// `export`.
+    fn resolve<'k>(
+        &self,
+        what: &str,
+        reference: &str,
+        known: impl Fn(&str) -> Option<(&'k Scope, bool)>,
+        all: impl Iterator<Item = &'k str>,
+    ) -> Result<String, Fault> {
+        let (name, provider) = split_reference(reference);
+        let provider = provider.unwrap_or(self.provider);
+        let qualified = format!("{name}@{provider}");
+        if let Scope::Container { id } = self.scope {
+            let own = format!("{name}@docker:{id}");
+            if provider == self.provider && known(&own).is_some() {
+                return Ok(own);
+            }
+        }
+        match (known(&qualified), self.scope) {
+            (Some(_), Scope::Shared) => return Ok(qualified),
+            (Some((scope, exported)), Scope::Container { .. }) => {
+                if exported || scope == self.scope {
+                    return Ok(qualified);
+                }
+                return Err(Fault::new(
+                    format!("{what} \"{qualified}\" is out of reach with `labelScope: container`"),
+                    "set `export: true` where it is defined",
+                ));
+            }
+            (None, Scope::Shared | Scope::Container { .. }) => {}
+        }
+        let text = format!("{what} \"{qualified}\" does not exist");
+        let mut near = None;
+        let mut same_name = None;
+        // Bounded: suggestions are not worth time that grows with the square of the configuration.
+        for candidate in all.take(500) {
+            if same_name.is_none() && split_reference(candidate).0 == name {
+                same_name = Some(candidate);
+            } else if near.is_none() {
+                near = did_you_mean(&qualified, [candidate]);
+            }
+        }
+        let hint = same_name.or(near).map(|candidate| format!("did you mean `{candidate}`?"));
+        Err(Fault { text, hint })
+    }
+}
+
+fn listed<T>(
+    raw: T,
+    origin: &Origin,
+    status: Status,
+    errors: Vec<String>,
+    used_by: Vec<String>,
+) -> Listed<T> {
+    Listed { raw, status, errors, used_by, priority: 0, origin: origin.clone() }
+}
+
+#[cfg(test)]
+mod tests;

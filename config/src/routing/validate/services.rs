@@ -1,0 +1,332 @@
+//! Services: servers checked one by one, and what follows from what is not served yet.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use super::middlewares::{self, Effect, Effects};
+use super::{Context, Fault, Referrer, Users, internal, listed, names};
+use crate::name::ServiceName;
+use crate::problem::Problem;
+use crate::routing::merge::Merged;
+use crate::routing::raw::{Defined, RawLoadBalancer, RawServer, RawServersTransport, RawService};
+use crate::routing::{Listed, Routing, Scheme, Server, Service, Standing, Status};
+
+/// What a service comes to.
+#[derive(Debug)]
+pub(super) struct State {
+    /// The service, or why what uses it answers 503.
+    pub(super) service: Result<Service, Fault>,
+    /// What it does without.
+    pub(super) warnings: Vec<Fault>,
+}
+
+/// By qualified name.
+pub(super) type States = BTreeMap<ServiceName, State>;
+
+/// Judges every service; each that does not work as written is a problem.
+pub(super) fn judge(merged: &Merged, effects: &Effects, problems: &mut Vec<Problem>) -> States {
+    let mut states = States::new();
+    for (name, item) in &merged.services {
+        let subject = format!("service `{}`", name.name());
+        let mut warnings = Vec::new();
+        let service = service(merged, effects, name, item, &mut warnings);
+        problems.extend(warnings.iter().map(|fault| fault.warning(&item.origin, &subject)));
+        if let Err(fault) = &service {
+            problems.push(fault.error(&item.origin, &subject));
+        }
+        states.insert(name.clone(), State { service, warnings });
+    }
+    states
+}
+
+fn service(
+    merged: &Merged,
+    effects: &Effects,
+    name: &ServiceName,
+    item: &Defined<RawService>,
+    warnings: &mut Vec<Fault>,
+) -> Result<Service, Fault> {
+    // Every type is named here, so that a new one cannot be forgotten.
+    let RawService {
+        load_balancer,
+        highest_random_weight,
+        weighted,
+        mirroring,
+        failover,
+        middlewares,
+        export: _,
+    } = &item.value;
+    let composite: Vec<&str> = [
+        (highest_random_weight.is_some(), "highestRandomWeight"),
+        (weighted.is_some(), "weighted"),
+        (mirroring.is_some(), "mirroring"),
+        (failover.is_some(), "failover"),
+    ]
+    .into_iter()
+    .filter_map(|(there, kind)| there.then_some(kind))
+    .collect();
+    let referrer = Referrer::new(name.provider(), &item.scope);
+    let load_balancer = match (load_balancer, composite.as_slice()) {
+        (Some(load_balancer), []) => load_balancer,
+        (None, []) => {
+            return Err(Fault::new(
+                format!("the service \"{name}\" does not have any type defined"),
+                "give it `loadBalancer: { servers: [{ url: \"http://10.0.0.1:80\" }] }`",
+            ));
+        }
+        (None, [kind]) => {
+            return Err(Fault::new(
+                format!("services of type `{kind}` are not served yet"),
+                "let routers name one of its services directly meanwhile; those that use it answer 503",
+            ));
+        }
+        (_, [..]) => {
+            return Err(Fault::new(
+                "cannot create service: multi-types service not supported, consider declaring two different \
+                 pieces of service instead",
+                "routers that use it answer 503",
+            ));
+        }
+    };
+    let mine = middlewares::join(middlewares.iter().map(|reference| {
+        match middlewares::find(merged, referrer, reference) {
+            Ok(name) => effects.get(&name).cloned().unwrap_or(Effect::Nothing),
+            Err(fault) => Effect::Unavailable(fault),
+        }
+    }));
+    match mine {
+        Effect::Nothing => {}
+        Effect::LeftOut(fault) => warnings.push(fault),
+        Effect::Unavailable(fault) => return Err(fault),
+    }
+    let servers = servers(load_balancer, warnings);
+    settings(merged, referrer, load_balancer, &servers, warnings)?;
+    let down = servers.is_empty().then(|| match &item.standing {
+        Standing::Down(reason) => Arc::clone(reason),
+        Standing::Up if load_balancer.servers.is_empty() => Arc::from("the service has no server"),
+        Standing::Up => Arc::from("no server of the service is valid"),
+    });
+    Ok(Service {
+        name: name.clone(),
+        servers,
+        down,
+        pass_host_header: load_balancer.pass_host_header,
+        origin: item.origin.clone(),
+    })
+}
+
+/// The good servers, ordered by URL, no URL twice.
+fn servers(load_balancer: &RawLoadBalancer, warnings: &mut Vec<Fault>) -> Vec<Server> {
+    let mut seen = HashSet::new();
+    let mut servers = Vec::new();
+    for raw in &load_balancer.servers {
+        match server(raw) {
+            Ok(Some(server)) => {
+                if seen.insert(Arc::clone(&server.url)) {
+                    servers.push(server);
+                }
+            }
+            Ok(None) => {}
+            Err(fault) => warnings.push(fault),
+        }
+        if raw.fenced {
+            warnings.push(Fault::new("`fenced` means nothing outside of Kubernetes", "take it away"));
+        }
+    }
+    servers.sort();
+    servers
+}
+
+/// A server as the hot path wants it; none for one that takes no share.
+fn server(raw: &RawServer) -> Result<Option<Server>, Fault> {
+    let wrong = |why: &str| {
+        Fault::new(
+            format!("server `{}` is left out: {why}", without_userinfo(&raw.url)),
+            "write `http://host:port`, `https://host:port` or `h2c://host:port`",
+        )
+    };
+    let (scheme, rest) = raw.url.split_once("://").ok_or_else(|| wrong("it is no absolute URL"))?;
+    let (scheme, default_port) = match scheme.to_ascii_lowercase().as_str() {
+        "http" => (Scheme::Http, 80),
+        "https" => (Scheme::Https, 443),
+        "h2c" => (Scheme::H2c, 80),
+        _ => return Err(wrong("its scheme is not `http`, `https` or `h2c`")),
+    };
+    if raw.url.bytes().any(|byte| byte <= b' ' || byte == 0x7f || byte == b'\\') {
+        return Err(wrong("it holds a blank, a control character or a backslash"));
+    }
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    if authority.contains('@') {
+        return Err(wrong("user names and passwords do not belong into it"));
+    }
+    let (host, port) = match authority.strip_prefix('[') {
+        Some(rest) => {
+            let (host, port) = rest.split_once(']').ok_or_else(|| wrong("`]` is missing"))?;
+            if host.parse::<std::net::Ipv6Addr>().is_err() {
+                return Err(wrong("what stands in brackets is no IPv6 address"));
+            }
+            match port.strip_prefix(':') {
+                Some(port) => (host, Some(port)),
+                None if port.is_empty() => (host, None),
+                None => return Err(wrong("only a port may follow the brackets")),
+            }
+        }
+        None => match authority.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (authority, None),
+        },
+    };
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':');
+    if host.is_empty() || !host.chars().all(fits) {
+        return Err(wrong("its host is missing or holds a character that no host has"));
+    }
+    let port = match port {
+        None | Some("") => default_port,
+        Some(port) => match port.parse::<u16>() {
+            Ok(port) if port > 0 => port,
+            Ok(_) | Err(_) => return Err(wrong("its port is not a number from 1 to 65535")),
+        },
+    };
+    let weight = match raw.weight.unwrap_or(1) {
+        weight if weight <= 0 => return Ok(None),
+        weight => u32::try_from(weight).unwrap_or(u32::MAX),
+    };
+    let path = path.split(['?', '#']).next().unwrap_or_default();
+    let path_prefix = if raw.preserve_path { path.trim_end_matches('/') } else { "" };
+    Ok(Some(Server {
+        url: Arc::from(raw.url.as_str()),
+        scheme,
+        host: Arc::from(host),
+        port,
+        weight,
+        path_prefix: Arc::from(path_prefix),
+    }))
+}
+
+/// A URL for a message: what stands before `@` may be a password.
+fn without_userinfo(url: &str) -> String {
+    let start = url.find("://").map_or(0, |at| at + 3);
+    let end = url[start..].find(['/', '?', '#']).map_or(url.len(), |at| start + at);
+    match url[start..end].rfind('@') {
+        Some(at) => format!("{}***{}", &url[..start], &url[start + at..]),
+        None => url.to_owned(),
+    }
+}
+
+/// Everything beside the servers.
+fn settings(
+    merged: &Merged,
+    referrer: Referrer<'_>,
+    load_balancer: &RawLoadBalancer,
+    servers: &[Server],
+    warnings: &mut Vec<Fault>,
+) -> Result<(), Fault> {
+    let without = "the service is served without it meanwhile";
+    let mut left_out = |there: bool, what: &str| {
+        if there {
+            warnings.push(Fault::new(format!("`{what}` is not served yet"), without));
+        }
+    };
+    left_out(load_balancer.sticky.as_ref().is_some_and(|sticky| sticky.cookie.is_some()), "sticky.cookie");
+    left_out(load_balancer.health_check.is_some(), "healthCheck");
+    left_out(load_balancer.passive_health_check.is_some(), "passiveHealthCheck");
+    match load_balancer.strategy.as_str() {
+        "" | "wrr" => {}
+        strategy @ ("p2c" | "hrw" | "leasttime") => {
+            let text = format!("strategy `{strategy}` is not served yet");
+            warnings.push(Fault::new(text, "requests are shared by weight (`wrr`) meanwhile"));
+        }
+        strategy => {
+            let text = format!("unsupported load-balancer strategy \"{strategy}\"");
+            return Err(Fault::new(text, "known are `wrr`, `p2c`, `hrw` and `leasttime`"));
+        }
+    }
+    let https = servers.iter().any(|server| server.scheme == Scheme::Https);
+    let refuse = |what: &str| {
+        Fault::new(
+            format!("{what} is not served yet"),
+            "use a plain port of the server meanwhile; routers that use the service answer 503",
+        )
+    };
+    if let Some(tls) = &load_balancer.tls {
+        let set = tls.skip_verify || !tls.ca_file.is_empty();
+        match (set, https) {
+            (true, true) => return Err(refuse("`tls` of the load balancer")),
+            (true, false) => {
+                let text = "`tls` of the load balancer means nothing: none of its servers is `https`";
+                warnings.push(Fault::new(text, "take it away, or write `https://`"));
+            }
+            (false, _) => {}
+        }
+    }
+    if load_balancer.servers.iter().any(|server| !server.pin.is_empty()) {
+        if https {
+            return Err(refuse("`pin` of a server"));
+        }
+        let text = "`pin` means nothing: the server is not `https`";
+        warnings.push(Fault::new(text, "take it away, or write `https://`"));
+    }
+    transport(merged, referrer, load_balancer, https, warnings)
+}
+
+fn transport(
+    merged: &Merged,
+    referrer: Referrer<'_>,
+    load_balancer: &RawLoadBalancer,
+    https: bool,
+    warnings: &mut Vec<Fault>,
+) -> Result<(), Fault> {
+    let reference = load_balancer.servers_transport.as_str();
+    if ["", "default", "default@internal"].contains(&reference) {
+        return Ok(());
+    }
+    let known = |name: &str| merged.servers_transports.get(name).map(|item| (&item.scope, true));
+    let all = merged.servers_transports.keys().map(String::as_str);
+    let name = referrer.resolve("servers transport", reference, known, all)?;
+    let Some(item) = merged.servers_transports.get(&name) else { return Ok(()) };
+    let only_times = RawServersTransport {
+        forwarding_timeouts: item.value.forwarding_timeouts.clone(),
+        max_idle_conns_per_host: item.value.max_idle_conns_per_host,
+        disable_http2: item.value.disable_http2,
+        ..RawServersTransport::default()
+    };
+    if https && item.value != only_times {
+        return Err(Fault::new(
+            format!("the TLS settings of servers transport \"{name}\" are not served yet"),
+            "use a plain port of the server meanwhile; routers that use the service answer 503",
+        ));
+    }
+    warnings.push(Fault::new(
+        format!("servers transport \"{name}\" is not served yet"),
+        "the service is served with the default one meanwhile",
+    ));
+    Ok(())
+}
+
+/// Lists every service and keeps the good ones.
+pub(super) fn list(merged: &Merged, context: &Context, states: States, users: &Users, routing: &mut Routing) {
+    for (name, State { service, warnings }) in states {
+        let Some(item) = merged.services.get(&name) else { continue };
+        let mut errors: Vec<_> = warnings.iter().map(Fault::listed).collect();
+        let status = match service {
+            Ok(service) => {
+                routing.services.insert(name.clone(), service);
+                if errors.is_empty() { Status::Enabled } else { Status::Warning }
+            }
+            Err(fault) => {
+                errors.insert(0, fault.listed());
+                Status::Disabled
+            }
+        };
+        let used_by = names(users.services.get(&name));
+        let entry: Listed<_> = listed(item.value.clone(), &item.origin, status, errors, used_by);
+        routing.listing.services.insert(name, entry);
+    }
+    for (name, _) in internal::services(context) {
+        let used_by = names(users.services.get(&name));
+        let entry =
+            listed(RawService::default(), &crate::Origin::Gateway, Status::Enabled, Vec::new(), used_by);
+        routing.listing.services.insert(name, entry);
+    }
+}

@@ -1,0 +1,58 @@
+//! TCP and UDP items: known, listed, and not served yet.
+
+use super::listed;
+use crate::problem::{Origin, Problem};
+use crate::routing::merge::Merged;
+use crate::routing::raw::RawTcpRouter;
+use crate::routing::{Listing, Status};
+use crate::rule;
+
+const NOT_SERVED: &str = "TCP routers are not served yet";
+const UDP_NOT_SERVED: &str = "UDP routers are not served yet";
+const HINT: &str = "publish the port of its container directly meanwhile";
+
+/// Lists every item; each router is a problem.
+pub(super) fn list(merged: &Merged, listing: &mut Listing, problems: &mut Vec<Problem>) {
+    let mut report = |origin: &Origin, subject: String, message: &str| {
+        problems.push(Problem::error(origin.clone(), subject, message).with_hint(HINT));
+        vec![format!("{message}; {HINT}")]
+    };
+    for (name, item) in &merged.tcp_routers {
+        let subject = format!("TCP router `{}`", name.name());
+        let mut errors = Vec::new();
+        let priority = match rule::parse_tcp(&item.value.rule) {
+            Ok(rule) if item.value.priority == 0 => rule.default_priority(),
+            Ok(_) => item.value.priority,
+            Err(error) => {
+                let message = format!("invalid rule: {:?}, {error}", item.value.rule);
+                errors.extend(report(&item.origin, subject.clone(), &message));
+                item.value.priority
+            }
+        };
+        errors.extend(report(&item.origin, subject, NOT_SERVED));
+        let raw = RawTcpRouter { priority, ..item.value.clone() };
+        let mut entry = listed(raw, &item.origin, Status::Disabled, errors, Vec::new());
+        entry.priority = priority;
+        listing.tcp_routers.insert(name.clone(), entry);
+    }
+    for (name, item) in &merged.udp_routers {
+        let errors = report(&item.origin, format!("UDP router `{}`", name.name()), UDP_NOT_SERVED);
+        let entry = listed(item.value.clone(), &item.origin, Status::Disabled, errors, Vec::new());
+        listing.udp_routers.insert(name.clone(), entry);
+    }
+    // Nothing uses them while routers are not served; the routers' problems say so.
+    let idle = |message: &str| vec![message.to_owned()];
+    for (name, item) in &merged.tcp_services {
+        let entry = listed(item.value.clone(), &item.origin, Status::Warning, idle(NOT_SERVED), Vec::new());
+        listing.tcp_services.insert(name.clone(), entry);
+    }
+    for (name, item) in &merged.tcp_middlewares {
+        let entry = listed(item.value.clone(), &item.origin, Status::Warning, idle(NOT_SERVED), Vec::new());
+        listing.tcp_middlewares.insert(name.clone(), entry);
+    }
+    for (name, item) in &merged.udp_services {
+        let entry =
+            listed(item.value.clone(), &item.origin, Status::Warning, idle(UDP_NOT_SERVED), Vec::new());
+        listing.udp_services.insert(name.clone(), entry);
+    }
+}
