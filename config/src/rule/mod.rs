@@ -116,6 +116,7 @@ impl Rule {
     /// dot, each once; wildcards as `*.example.com`. ``Host(`*`)`` and regular expressions name none.
     pub fn hosts(&self) -> Vec<String> {
         let mut hosts = Vec::new();
+        let mut seen = BTreeSet::new();
         self.expression.visit(false, &mut |matcher, negated| {
             let host = match matcher {
                 Matcher::Host(host) if !negated => host.to_string(),
@@ -134,7 +135,7 @@ impl Rule {
                 | Matcher::QueryRegexp(..)
                 | Matcher::ClientIp(_) => return,
             };
-            if !hosts.contains(&host) {
+            if seen.insert(host.clone()) {
                 hosts.push(host);
             }
         });
@@ -223,24 +224,40 @@ impl Eq for Rule {}
 impl fmt::Display for Matcher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Host(host) => write!(f, "Host(`{host}`)"),
-            Self::HostWildcard(suffix) => write!(f, "Host(`*{suffix}`)"),
+            Self::Host(host) => write!(f, "Host({})", Quoted(host)),
+            Self::HostWildcard(suffix) => write!(f, "Host({})", Quoted(&format!("*{suffix}"))),
             Self::AnyHost => f.write_str("Host(`*`)"),
-            Self::HostRegexp(regex) => write!(f, "HostRegexp(`{regex}`)"),
-            Self::Path(path) => write!(f, "Path(`{path}`)"),
-            Self::PathPrefix(path) => write!(f, "PathPrefix(`{path}`)"),
-            Self::PathRegexp(regex) => write!(f, "PathRegexp(`{regex}`)"),
-            Self::Method(method) => write!(f, "Method(`{method}`)"),
-            Self::Header(name, value) => write!(f, "Header(`{name}`, `{value}`)"),
-            Self::HeaderRegexp(name, regex) => write!(f, "HeaderRegexp(`{name}`, `{regex}`)"),
-            Self::Query(name, value) if value.is_empty() => write!(f, "Query(`{name}`)"),
-            Self::Query(name, value) => write!(f, "Query(`{name}`, `{value}`)"),
-            Self::QueryRegexp(name, regex) => write!(f, "QueryRegexp(`{name}`, `{regex}`)"),
+            Self::HostRegexp(pattern) => write!(f, "HostRegexp({})", Quoted(pattern.as_str())),
+            Self::Path(path) => write!(f, "Path({})", Quoted(path)),
+            Self::PathPrefix(path) => write!(f, "PathPrefix({})", Quoted(path)),
+            Self::PathRegexp(pattern) => write!(f, "PathRegexp({})", Quoted(pattern.as_str())),
+            Self::Method(method) => write!(f, "Method({})", Quoted(method)),
+            Self::Header(name, value) => write!(f, "Header({}, {})", Quoted(name), Quoted(value)),
+            Self::HeaderRegexp(name, pattern) => {
+                write!(f, "HeaderRegexp({}, {})", Quoted(name), Quoted(pattern.as_str()))
+            }
+            Self::Query(name, value) if value.is_empty() => write!(f, "Query({})", Quoted(name)),
+            Self::Query(name, value) => write!(f, "Query({}, {})", Quoted(name), Quoted(value)),
+            Self::QueryRegexp(name, pattern) => {
+                write!(f, "QueryRegexp({}, {})", Quoted(name), Quoted(pattern.as_str()))
+            }
             Self::ClientIp(range) if range.prefix_len() == range.max_prefix_len() => {
                 write!(f, "ClientIP(`{}`)", range.addr())
             }
             Self::ClientIp(range) => write!(f, "ClientIP(`{range}`)"),
         }
+    }
+}
+
+/// An argument in back-quotes, or in double quotes where it contains a back-quote.
+struct Quoted<'a>(&'a str);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.0.contains('`') {
+            return write!(f, "`{}`", self.0);
+        }
+        write!(f, "\"{}\"", self.0.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n"))
     }
 }
 

@@ -260,6 +260,30 @@ fn the_default_priority_counts_every_byte_as_written() {
     assert_eq!(priority("Path(`/é`)"), 11);
 }
 
+#[test]
+fn a_rule_is_shown_as_it_would_be_written() {
+    for (rule, shown) in [
+        ("HOST( `A.com` )||Path(`/`)", "Host(`a.com`) || Path(`/`)"),
+        (
+            "(host(`a`) || host(`*.b`)) && !(method(`get`) && query(`q`))",
+            "(Host(`a`) || Host(`*.b`)) && !(Method(`GET`) && Query(`q`))",
+        ),
+        ("(Host(`a`) && !!Host(`*`)) || Path(`/`)", "Host(`a`) && Host(`*`) || Path(`/`)"),
+        (
+            "PathRegexp(`^/{id}\\d`) && Header(\"X-A\", \"a`\\\"\\\\\")",
+            "PathRegexp(`^/{id}\\d`) && Header(`x-a`, \"a`\\\"\\\\\")",
+        ),
+        (
+            "ClientIP(`::ffff:192.0.2.7/120`) || ClientIP(`::1`)",
+            "ClientIP(`192.0.2.0/24`) || ClientIP(`::1`)",
+        ),
+    ] {
+        let once = parse(rule).unwrap().expression().to_string();
+        assert_eq!(once, shown);
+        assert_eq!(parse(&once).unwrap().expression().to_string(), shown);
+    }
+}
+
 proptest! {
     #[test]
     fn no_text_makes_the_parser_panic(text in ".{0,80}") {
