@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use http_body_util::BodyExt;
 use nix::sys::signal::Signal;
-use tests::client::ask_for;
+use tests::client::{Connection, ask_for, get};
 use tests::eventually;
 use tests::gateway::GatewayPlan;
+use tests::in_process::TestGateway;
 use tests::origin::Origin;
 use tests::wait::holds;
 
@@ -143,4 +145,24 @@ async fn a_write_without_the_token_changes_nothing() {
     assert_eq!(answer.status, 401);
     let foreign = ask_for(gateway.admin(), "evil.test", "/api/rawdata").await.expect("an answer");
     assert_eq!(foreign.status, 403);
+}
+
+#[tokio::test]
+async fn a_change_of_one_route_keeps_the_connections_of_all() {
+    let (one, two) = (Origin::start("one").await, Origin::start("two").await);
+    let gateway = TestGateway::start(&route("app.test", &one), &[]).await;
+    let mut connection = Connection::open(gateway.web()).await.expect("a connection");
+    let mut open = Connection::open(gateway.web()).await.expect("a connection");
+    let body = open.send(get("app.test", "/hold")).await.expect("a head").into_body();
+    let mut server =
+        async |host| connection.ask(get(host, "/")).await.expect("an answer").json()["server"].clone();
+    assert_eq!(server("app.test").await, "one");
+    gateway.say(&route("app.test", &two)).await;
+    assert_eq!(server("app.test").await, "two");
+    gateway.say(&route("other.test", &two)).await;
+    assert_eq!(server("other.test").await, "two");
+    // What was open when its server left ends by itself.
+    one.release();
+    assert_eq!(body.collect().await.expect("a whole answer").to_bytes(), "begin end");
+    assert_eq!(gateway.shutdown().await, 0);
 }

@@ -7,6 +7,7 @@
 pub mod client;
 pub mod docker;
 pub mod gateway;
+pub mod in_process;
 pub mod load;
 pub mod origin;
 pub mod wait;
