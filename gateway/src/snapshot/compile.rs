@@ -191,3 +191,152 @@ fn table(entries: Vec<RouteEntry>, before: Option<&Arc<RouteTable>>) -> Arc<Rout
     }
     Arc::new(RouteTable::build(entries))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use config::problem::Origin;
+    use config::routing::{Observability, Scheme, Server};
+    use http::{HeaderMap, Method};
+
+    use super::*;
+    use crate::snapshot::EntryPointId;
+    use crate::snapshot::route_table::RequestView;
+    use crate::test_support;
+
+    /// Routers `r0`, `r1`, …, each with a service of its own.
+    fn routing(count: usize) -> Routing {
+        let mut routing = Routing::default();
+        for index in 0..count {
+            add_service(&mut routing, index, 1);
+            add_router(&mut routing, index, &format!("Host(`{index}.test`)"));
+        }
+        routing
+    }
+
+    fn add_service(routing: &mut Routing, index: usize, weight: u32) {
+        let server = |host: &str, weight| Server {
+            url: format!("http://{host}:80").into(),
+            scheme: Scheme::Http,
+            host: host.into(),
+            port: 80,
+            weight,
+            path_prefix: "".into(),
+        };
+        let name = ServiceName::from(format!("s{index}@file"));
+        let service = config::routing::Service {
+            name: name.clone(),
+            servers: vec![server("10.0.0.1", weight), server("10.0.0.2", 1)],
+            down: None,
+            pass_host_header: true,
+            origin: Origin::Gateway,
+        };
+        routing.services.insert(name, service);
+    }
+
+    fn add_router(routing: &mut Routing, index: usize, rule: &str) {
+        let name = RouterName::from(format!("r{index}@file"));
+        let rule = config::rule::parse(rule).unwrap();
+        let router = Router {
+            name: name.clone(),
+            priority: rule.default_priority(),
+            rule,
+            precedence: 0,
+            entry_points: vec!["web".into()],
+            tls: false,
+            middlewares: Vec::new(),
+            target: Target::Service(format!("s{index}@file").into()),
+            standing: Standing::Up,
+            recursion_guard: false,
+            observability: Observability::default(),
+            origin: Origin::Gateway,
+        };
+        routing.routers.insert(name, router);
+    }
+
+    fn compiled(routing: Routing, previous: &Snapshot) -> Snapshot {
+        let install = test_support::install(&["web", "other"], std::path::Path::new(""));
+        let parts = Parts { routing, problems: Vec::new(), providers: Vec::new() };
+        compile(&install, parts, previous)
+    }
+
+    fn find(snapshot: &Snapshot, host: &str) -> Option<Arc<Route>> {
+        let request = RequestView {
+            method: &Method::GET,
+            host,
+            host_with_dot: host,
+            path: "/",
+            query: None,
+            headers: &HeaderMap::new(),
+            client: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        };
+        snapshot.routes.find(EntryPointId(0), false, &request).cloned()
+    }
+
+    fn service(snapshot: &Snapshot, host: &str) -> Arc<Service> {
+        match &find(snapshot, host).unwrap().destination {
+            Destination::Service(service) => Arc::clone(service),
+            other => panic!("not a service: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_change_of_one_route_leaves_the_others_the_same_values() {
+        let before = compiled(routing(3), &Snapshot::empty());
+        let mut changed = routing(3);
+        add_router(&mut changed, 1, "Host(`1.test`) || Host(`one.test`)");
+        let after = compiled(changed, &before);
+        assert_eq!((before.version, after.version), (1, 2));
+        let same = |host| Arc::ptr_eq(&find(&before, host).unwrap(), &find(&after, host).unwrap());
+        assert!(same("0.test") && same("2.test"));
+        assert!(!same("1.test"));
+        assert!(Arc::ptr_eq(&service(&before, "1.test"), &service(&after, "1.test")));
+        assert_eq!(find(&after, "one.test").unwrap().name.as_str(), "r1@file");
+    }
+
+    #[test]
+    fn a_changed_service_is_reached_by_its_routes_and_its_servers_keep_what_is_known_of_them() {
+        let before = compiled(routing(2), &Snapshot::empty());
+        let busy = service(&before, "0.test").pick().unwrap().open_request();
+        let mut changed = routing(2);
+        add_service(&mut changed, 0, 3);
+        let after = compiled(changed, &before);
+        let changed = service(&after, "0.test");
+        assert!(!Arc::ptr_eq(&service(&before, "0.test"), &changed));
+        assert_eq!(changed.servers()[0].server.weight, 3);
+        assert_eq!(changed.servers().iter().map(|server| server.open_requests()).sum::<usize>(), 1);
+        drop(busy);
+    }
+
+    #[test]
+    fn a_table_in_which_nothing_changed_is_kept_whole() {
+        let before = compiled(routing(3), &Snapshot::empty());
+        let after = compiled(routing(3), &before);
+        let table = |snapshot: &Snapshot| Arc::clone(&snapshot.routes.entry_points[0].plain);
+        assert!(Arc::ptr_eq(&table(&before), &table(&after)));
+        let fewer = compiled(routing(2), &after);
+        assert!(find(&fewer, "2.test").is_none());
+    }
+
+    #[test]
+    fn a_router_is_found_on_its_entry_points_alone() {
+        let mut routing = routing(2);
+        let moved = routing.routers.get_mut("r1@file").unwrap();
+        moved.entry_points = vec!["other".into()];
+        moved.tls = true;
+        let snapshot = compiled(routing, &Snapshot::empty());
+        assert!(find(&snapshot, "0.test").is_some());
+        assert!(find(&snapshot, "1.test").is_none());
+        assert_eq!(snapshot.routes.entry_points[1].tls.routes().len(), 1);
+    }
+
+    #[test]
+    fn a_stopped_router_says_why() {
+        let mut routing = routing(1);
+        routing.routers.get_mut("r0@file").unwrap().standing =
+            Standing::Down("container `blog` is stopped".into());
+        let snapshot = compiled(routing, &Snapshot::empty());
+        assert_eq!(find(&snapshot, "0.test").unwrap().down.as_deref(), Some("container `blog` is stopped"));
+    }
+}
