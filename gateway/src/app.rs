@@ -4,9 +4,11 @@
 //! own, so that the hot path never waits for the control plane.
 
 use std::fmt;
+use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use config::install::{Install, ListenAddress};
 use config::name::EntryPointName;
@@ -14,13 +16,20 @@ use config::{Origin, Problem};
 use discovery::{DockerProvider, FileProvider, Provider, TableProvider};
 use tokio::runtime::{Builder, Runtime};
 
+use crate::control::admin::{self, AdminAddress, AdminListener, AdminParts, AdminServices, AdminState};
 use crate::control::reconciler::{Reconciler, ReloadError, ReloadHandle, ReloadReport};
 use crate::control::{Readiness, ReadinessReport};
-use crate::lifecycle::{Lifecycle, Phase};
-use crate::proxy::entry_point::{BindError, Listener, ListeningSocket, listen};
+use crate::lifecycle::{Lifecycle, LifecycleReader, Phase};
+use crate::proxy::entry_point::{BindError, Listener, ListeningSocket, SocketFile, listen};
 use crate::proxy::{Proxy, ProxyConfig};
-use crate::snapshot::{EntryPointId, SnapshotReader};
+use crate::snapshot::{EntryPointId, ProviderState, SnapshotReader};
 use crate::telemetry::Telemetry;
+
+/// How long connections that come at the very start wait for the providers' first word.
+const FIRST_WORD: Duration = Duration::from_millis(500);
+
+/// Mode of a Unix socket whose mode nobody wrote.
+const SOCKET_MODE: u32 = 0o660;
 
 /// What a gateway takes from its surroundings. `main` reads it from the process, a test makes it up.
 pub struct Environment {
@@ -82,7 +91,7 @@ pub enum StartError {
         /// As written.
         address: String,
         /// Why.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// No threads.
     #[error("start the threads of the {part}")]
@@ -90,7 +99,7 @@ pub enum StartError {
         /// `hot path` or `control plane`.
         part: &'static str,
         /// Why.
-        source: std::io::Error,
+        source: io::Error,
     },
 }
 
@@ -111,6 +120,8 @@ pub struct RunningGateway {
     proxy: Arc<Proxy>,
     hot_path: Option<Runtime>,
     control_plane: Option<Runtime>,
+    /// Removes the file of the admin listener's Unix socket at the end.
+    _admin_socket_file: Option<SocketFile>,
 }
 
 impl RunningGateway {
@@ -182,9 +193,13 @@ fn start(
     let listeners = bind_entry_points(&mut install, &mut problems)?;
     let admin_socket = bind_admin(&install, &mut problems)?;
     problems.extend(state_dir_problem(&install));
-    let entry_points =
+    let entry_points: Vec<_> =
         listeners.iter().map(|listener| (listener.name().clone(), bound(listener, &install))).collect();
-    let admin = admin_socket.address.clone();
+    // What is shown from here on is what is in force.
+    for (entry_point, (_, address)) in install.entry_points.iter_mut().zip(&entry_points) {
+        entry_point.address = in_force(&entry_point.address, address);
+    }
+    install.admin.address = in_force(&install.admin.address, &admin_socket.address);
     let (telemetry, found) = Telemetry::new(&install);
     problems.extend(found);
     let install = Arc::new(install);
@@ -211,20 +226,32 @@ fn start(
     providers.extend(environment.providers);
     let (reconciler, snapshot, reload) = Reconciler::new(Arc::clone(&install), problems, providers);
     let readiness = Readiness::new(snapshot.clone(), lifecycle.reader(), tokio::time::Instant::now());
-    control_plane.spawn(reconciler.run());
+
+    let AdminSocket { listener: admin_listener, file: admin_socket_file, address: admin } = admin_socket;
+    let (admin_state, found) = AdminState::new(AdminParts {
+        install: Arc::clone(&install),
+        snapshot: snapshot.clone(),
+        telemetry: Arc::clone(&telemetry),
+        readiness: readiness.clone(),
+        reload: reload.clone(),
+        bound: match &admin {
+            BoundAddress::Tcp(address) => AdminAddress::Tcp(*address),
+            BoundAddress::Unix(_) => AdminAddress::Unix,
+        },
+        started: now(),
+    });
+    control_plane.spawn(reconciler.with_problems(found).run());
+    control_plane.spawn(serve_admin(admin_listener, Arc::clone(&admin_state), lifecycle.reader()));
 
     let proxy = Proxy::new(ProxyConfig {
         entry_points: install.entry_points.clone(),
         snapshot: snapshot.clone(),
         telemetry: Arc::clone(&telemetry) as _,
-        internal: Arc::new(Nobody),
+        internal: Arc::new(AdminServices::new(admin_state)),
         server_name: environment.server_name,
         worker_threads,
     });
-    {
-        let _inside = hot_path.enter();
-        proxy.serve(listeners);
-    }
+    hot_path.spawn(serve_when_known(Arc::clone(&proxy), listeners, snapshot.clone()));
     Ok(RunningGateway {
         entry_points,
         admin,
@@ -236,7 +263,31 @@ fn start(
         proxy,
         hot_path: Some(hot_path),
         control_plane: Some(control_plane),
+        _admin_socket_file: admin_socket_file,
     })
+}
+
+/// Starts to accept once every provider has said something, or had its moment. The sockets listen already, so that
+/// who comes in between waits instead of being told 404: a restart is no interruption.
+async fn serve_when_known(proxy: Arc<Proxy>, listeners: Vec<Listener>, snapshot: SnapshotReader) {
+    let said = |provider: &ProviderState| provider.answered || provider.stale.is_some();
+    let known = snapshot.wait_for(|snapshot| snapshot.providers.iter().all(said));
+    let _ = tokio::time::timeout(FIRST_WORD, known).await;
+    proxy.serve(listeners);
+}
+
+async fn serve_admin(listener: AdminListener, state: Arc<AdminState>, mut lifecycle: LifecycleReader) {
+    // While it drains, it says so.
+    let end = async move { lifecycle.reached(Phase::Stopped).await };
+    if let Err(error) = admin::serve(listener, state, end).await {
+        tracing::error!("serve the admin listener: {error}");
+    }
+}
+
+/// The wall clock, for what people read.
+#[expect(clippy::disallowed_methods, reason = "the edge where a gateway learns when it was started")]
+fn now() -> SystemTime {
+    SystemTime::now()
 }
 
 /// The providers that the install configuration names.
@@ -305,29 +356,59 @@ fn bound(listener: &Listener, install: &Install) -> BoundAddress {
     }
 }
 
+/// `written`, with the port or the socket that was really bound.
+fn in_force(written: &ListenAddress, bound: &BoundAddress) -> ListenAddress {
+    match (written, bound) {
+        (ListenAddress::AnyAddress { .. }, BoundAddress::Tcp(bound)) => {
+            ListenAddress::AnyAddress { port: bound.port() }
+        }
+        (ListenAddress::Address(_), BoundAddress::Tcp(bound)) => ListenAddress::Address(*bound),
+        (ListenAddress::Unix { .. }, _) => written.clone(),
+        (_, BoundAddress::Unix(path)) => ListenAddress::Unix { path: path.clone(), mode: SOCKET_MODE },
+    }
+}
+
 /// The admin listener, bound.
-#[derive(Debug)]
 struct AdminSocket {
-    socket: ListeningSocket,
+    listener: AdminListener,
+    file: Option<SocketFile>,
     address: BoundAddress,
+}
+
+impl AdminSocket {
+    fn bind(address: &ListenAddress) -> io::Result<Self> {
+        Ok(match (listen(address, false)?, address) {
+            (ListeningSocket::Tcp(socket), _) => Self {
+                address: BoundAddress::Tcp(socket.local_addr()?),
+                listener: AdminListener::Tcp(socket),
+                file: None,
+            },
+            (ListeningSocket::Unix(socket, file), ListenAddress::Unix { path, .. }) => Self {
+                address: BoundAddress::Unix(path.clone()),
+                listener: AdminListener::Unix(socket),
+                file: Some(file),
+            },
+            (ListeningSocket::Unix(..), other) => unreachable!("a Unix socket was bound for {other:?}"),
+        })
+    }
 }
 
 /// Binds the admin listener. Where its default port is taken, by an entry point or another program, it moves to
 /// the Unix socket `admin.sock` in the state directory; an address that was set is kept to.
 fn bind_admin(install: &Install, problems: &mut Vec<Problem>) -> Result<AdminSocket, StartError> {
     let wanted = &install.admin.address;
-    let refused = match listen(wanted, false) {
-        Ok(socket) => return Ok(AdminSocket { address: address_of(&socket, wanted), socket }),
+    let refused = match AdminSocket::bind(wanted) {
+        Ok(socket) => return Ok(socket),
         Err(source) => StartError::Admin { address: written(wanted), source },
     };
     if install.admin.address_was_set {
         return Err(refused);
     }
     let path = install.state_dir.join("admin.sock");
-    let substitute = ListenAddress::Unix { path, mode: 0o660 };
+    let substitute = ListenAddress::Unix { path, mode: SOCKET_MODE };
     // The state directory may not exist yet; whether it can be written to shows in a moment.
     let _ = std::fs::create_dir_all(&install.state_dir);
-    match listen(&substitute, false) {
+    match AdminSocket::bind(&substitute) {
         Ok(socket) => {
             problems.push(
                 Problem::warning(
@@ -337,19 +418,9 @@ fn bind_admin(install: &Install, problems: &mut Vec<Problem>) -> Result<AdminSoc
                 )
                 .with_hint("write `admin.address` to choose another place"),
             );
-            Ok(AdminSocket { address: address_of(&socket, &substitute), socket })
+            Ok(socket)
         }
         Err(source) => Err(StartError::Admin { address: written(&substitute), source }),
-    }
-}
-
-fn address_of(socket: &ListeningSocket, wanted: &ListenAddress) -> BoundAddress {
-    match (socket, wanted) {
-        (ListeningSocket::Tcp(socket), _) => {
-            BoundAddress::Tcp(socket.local_addr().expect("a bound socket knows its address"))
-        }
-        (ListeningSocket::Unix(..), ListenAddress::Unix { path, .. }) => BoundAddress::Unix(path.clone()),
-        (ListeningSocket::Unix(..), other) => unreachable!("a Unix socket was bound for {other:?}"),
     }
 }
 
@@ -412,14 +483,105 @@ impl Drop for RunningGateway {
     }
 }
 
-#[derive(Debug)]
-struct Nobody;
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, TcpStream};
+    use std::os::unix::net::UnixStream;
 
-#[async_trait::async_trait]
-impl crate::internal::InternalServices for Nobody {
-    async fn answer(&self, _: crate::internal::InternalRequest<'_>) -> http::Response<bytes::Bytes> {
-        let mut response = http::Response::new(bytes::Bytes::new());
-        *response.status_mut() = http::StatusCode::NOT_FOUND;
-        response
+    use super::*;
+    use crate::test_support;
+
+    fn start(install: Install) -> RunningGateway {
+        Gateway::start(install, Vec::new(), Environment { worker_threads: 1, ..Environment::default() })
+            .unwrap()
+    }
+
+    fn status(mut stream: impl Read + Write, path: &str) -> String {
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer.lines().next().unwrap_or_default().to_owned()
+    }
+
+    fn tcp(address: &BoundAddress) -> SocketAddr {
+        match address {
+            BoundAddress::Tcp(address) => *address,
+            BoundAddress::Unix(path) => panic!("a Unix socket: {}", path.display()),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_gateway_starts_answers_and_ends_in_one_process_with_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let gateways = [(); 2].map(|()| start(test_support::install(&["web", "other"], folder.path())));
+        for gateway in &gateways {
+            assert!(gateway.ready().await);
+            assert!(gateway.address("none").is_none());
+            assert!(gateway.snapshot().load().version >= 1);
+            let admin = TcpStream::connect(tcp(gateway.admin())).unwrap();
+            assert_eq!(status(admin, "/ready"), "HTTP/1.1 200 OK");
+            let report = gateway.reload().await.unwrap();
+            assert_eq!(report.changes, []);
+        }
+        for gateway in gateways {
+            let web = tcp(gateway.address("web").unwrap());
+            assert_eq!(gateway.shutdown().await, 0);
+            let closed = async {
+                while TcpStream::connect(web).is_ok() {
+                    tokio::task::yield_now().await;
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(10), closed).await.expect("the listener closes");
+        }
+    }
+
+    #[test]
+    fn the_admin_listener_makes_way_where_its_default_port_is_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut install = test_support::install(&["web"], folder.path());
+        install.admin.address = ListenAddress::Address(taken.local_addr().unwrap());
+        let gateway = start(install);
+        let path = folder.path().join("admin.sock");
+        assert_eq!(gateway.admin(), &BoundAddress::Unix(path.clone()));
+        assert_eq!(status(UnixStream::connect(&path).unwrap(), "/ping"), "HTTP/1.1 200 OK");
+        let problems = gateway.snapshot().load().problems.clone();
+        assert!(problems.iter().any(|problem| problem.subject == "admin listener"), "{problems:?}");
+        drop(gateway);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn an_admin_address_that_was_set_and_is_taken_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut install = test_support::install(&["web"], folder.path());
+        install.admin.address = ListenAddress::Address(taken.local_addr().unwrap());
+        install.admin.address_was_set = true;
+        let error = Gateway::start(install, Vec::new(), Environment::default()).unwrap_err();
+        let expected = format!("admin listener: listen on {}: ", taken.local_addr().unwrap());
+        assert!(crate::cli::chain(&error).starts_with(&expected), "{}", crate::cli::chain(&error));
+    }
+
+    #[test]
+    fn an_entry_point_that_cannot_listen_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut install = test_support::install(&["web"], folder.path());
+        install.entry_points[0].address = ListenAddress::Address(taken.local_addr().unwrap());
+        let error = Gateway::start(install, Vec::new(), Environment::default()).unwrap_err();
+        assert!(crate::cli::chain(&error).starts_with("entry point `web`: listen on 127.0.0.1:"));
+    }
+
+    #[test]
+    fn a_state_directory_that_cannot_be_written_to_is_a_problem_and_no_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        let gateway = start(test_support::install(&["web"], &file));
+        let problems = gateway.snapshot().load().problems.clone();
+        let subject = format!("state directory `{}`", file.display());
+        assert!(problems.iter().any(|problem| problem.subject == subject), "{problems:?}");
     }
 }

@@ -14,7 +14,12 @@ pub(crate) fn install(entry_points: &[&str], state_dir: &std::path::Path) -> Ins
     Install {
         entry_points: entry_points.iter().map(|name| entry_point(name, local.clone())).collect(),
         providers: Providers { throttle: Duration::from_millis(100), ..Providers::default() },
-        admin: Admin { address: local, address_was_set: false, token: None, allowed_hosts: Vec::new() },
+        admin: Admin {
+            address: local,
+            address_was_set: false,
+            token: None,
+            allowed_hosts: vec!["localhost".to_owned()],
+        },
         api: None,
         ping: None,
         metrics: Metrics::default(),

@@ -16,6 +16,8 @@ use std::sync::Arc;
 use config::install::Install;
 use config::name::ProviderName;
 use config::routing::Routing;
+use config::routing::merge::qualify;
+use config::routing::validate::{Context, validate};
 use config::{Origin, Problem, Severity};
 use discovery::{Freshness, Provider, ProviderChannels, Update};
 use tokio::sync::{mpsc, oneshot};
@@ -36,6 +38,7 @@ type Build = Arc<dyn Fn(&Sources, &Snapshot) -> Snapshot + Send + Sync>;
 #[derive(Debug, Clone)]
 struct Sources {
     install: Arc<Install>,
+    context: Arc<Context>,
     /// Problems of the install configuration and of the start: they stay.
     problems: Arc<[Problem]>,
     /// In the order of the install configuration.
@@ -125,7 +128,8 @@ impl Reconciler {
             feeds.push(Feed { reloads, published: None, due: None });
             waiting.push((provider, ProviderChannels { updates: updates_sender.clone(), reloads: requests }));
         }
-        let sources = Sources { install, problems: problems.into(), providers: sources };
+        let context = Arc::new(Context::new(&install));
+        let sources = Sources { install, context, problems: problems.into(), providers: sources };
         let (writer, reader) = border(build(&sources, &Snapshot::empty()));
         let reconciler = Self {
             build,
@@ -140,6 +144,16 @@ impl Reconciler {
             logged: BTreeSet::new(),
         };
         (reconciler, reader, ReloadHandle::new(commands_sender))
+    }
+
+    /// Problems that were found after it was made: they stay, as those of the start do.
+    #[must_use]
+    pub fn with_problems(mut self, problems: Vec<Problem>) -> Self {
+        if !problems.is_empty() {
+            self.sources.problems = self.sources.problems.iter().cloned().chain(problems).collect();
+            self.writer.publish(Arc::new((self.build)(&self.sources, &self.writer.current())));
+        }
+        self
     }
 
     /// Runs until the gateway ends.
@@ -331,6 +345,14 @@ fn build(sources: &Sources, previous: &Snapshot) -> Snapshot {
     compile(&sources.install, Parts { routing, problems, providers }, previous)
 }
 
-fn routing_of(_sources: &Sources) -> (Routing, Vec<Problem>) {
-    (Routing::default(), Vec::new())
+/// What the providers said, brought together.
+fn routing_of(sources: &Sources) -> (Routing, Vec<Problem>) {
+    let said = sources.providers.iter().filter_map(|source| {
+        let update = source.update.as_deref()?;
+        Some((source.name.clone(), update.routing.clone()))
+    });
+    let (merged, mut problems) = qualify(said.collect());
+    let (routing, found) = validate(merged, &sources.context);
+    problems.extend(found);
+    (routing, problems)
 }
