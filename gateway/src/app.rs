@@ -305,47 +305,34 @@ fn providers(install: &Install, variables: &discovery::Environment) -> Vec<Box<d
     providers
 }
 
-/// Binds all entry points, or none. Without any configuration, ports that cannot be had give way to 8000 and 8443.
+/// Binds all entry points, or none. Where nothing was configured, a port that cannot be had gives way to another.
 fn bind_entry_points(install: &mut Install, problems: &mut Vec<Problem>) -> Result<Vec<Listener>, BindError> {
-    let is_default = install.is_default;
     let mut listeners = Vec::with_capacity(install.entry_points.len());
     for (index, entry_point) in install.entry_points.iter_mut().enumerate() {
         let id = EntryPointId(index);
-        let listener = match Listener::bind(id, entry_point) {
-            Err(error) if is_default && substitute(&entry_point.address).is_some() => {
-                let substitute = substitute(&entry_point.address).expect("the guard has seen it");
-                entry_point.address = ListenAddress::AnyAddress { port: substitute };
+        let listener = match (Listener::bind(id, entry_point), entry_point.fallback_port) {
+            (Ok(listener), _) => listener,
+            (Err(error), None) => return Err(error),
+            (Err(error), Some(port)) => {
+                entry_point.address = ListenAddress::AnyAddress { port };
                 let listener = Listener::bind(id, entry_point)?;
                 problems.push(
                     Problem::warning(
                         Origin::Gateway,
                         format!("entry point `{}`", entry_point.name),
                         format!(
-                            "cannot listen on {} ({}): listens on :{substitute} instead",
+                            "cannot listen on {} ({}): listens on :{port} instead",
                             error.address, error.source
                         ),
                     )
-                    .with_hint(format!(
-                        "write `entryPoints.{}.address` to choose another port",
-                        entry_point.name
-                    )),
+                    .with_hint(format!("write `entryPoints.{}.address` to choose a port", entry_point.name)),
                 );
                 listener
             }
-            other => other?,
         };
         listeners.push(listener);
     }
     Ok(listeners)
-}
-
-/// The port that stands in for a default one which cannot be had.
-fn substitute(address: &ListenAddress) -> Option<u16> {
-    match address {
-        ListenAddress::AnyAddress { port: 80 } => Some(8000),
-        ListenAddress::AnyAddress { port: 443 } => Some(8443),
-        ListenAddress::AnyAddress { .. } | ListenAddress::Address(_) | ListenAddress::Unix { .. } => None,
-    }
 }
 
 fn bound(listener: &Listener, install: &Install) -> BoundAddress {

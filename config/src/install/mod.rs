@@ -198,7 +198,8 @@ pub struct Providers {
     pub file: Option<FileProvider>,
     /// The static table.
     pub table: Option<TableProvider>,
-    /// Settling time between two publications of one provider (2 s as in Traefik; the first passes at once).
+    /// Settling time between two publications of one provider (`providersThrottleDuration`, 100 ms unless written;
+    /// the first passes at once).
     pub throttle: Duration,
     /// Order in which equal priorities are broken: docker, file, table, others.
     pub precedence: Vec<ProviderName>,

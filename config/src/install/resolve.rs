@@ -32,6 +32,10 @@ const TRAEFIK: &str = "traefik";
 /// What a token must have where the admin listener is open to others.
 const TOKEN_BYTES: usize = 32;
 
+/// Settling time between two publications of one provider, unless written: a container is served, or refused, well
+/// within a second. Traefik takes 2 s.
+const THROTTLE: Duration = Duration::from_millis(100);
+
 pub(super) struct Resolved {
     pub(super) install: Install,
     pub(super) problems: Vec<Problem>,
@@ -535,7 +539,7 @@ impl Resolver<'_> {
             docker,
             file: raw.file.and_then(|file| self.file(file)),
             table: raw.table.filter(|node| node.value != Value::Null).and_then(|node| self.table(node)),
-            throttle: raw.providers_throttle_duration.map_or(Duration::from_secs(2), GoDuration::or_zero),
+            throttle: raw.providers_throttle_duration.map_or(THROTTLE, GoDuration::or_zero),
             precedence,
         }
     }
