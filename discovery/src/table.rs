@@ -299,13 +299,14 @@ fn read_guest(
         Err(origin) => wrong(origin, "`host` is a host name or a list of them".to_owned(), ""),
     }
 
-    let zone = zones.get(&raw.zone);
+    let zone_name = node.get("zone").and_then(Node::text).unwrap_or("");
+    let zone = zones.get(zone_name);
     if zone.is_none() {
-        let message = match raw.zone.as_str() {
+        let message = match zone_name {
             "" => "it has no `zone`".to_owned(),
             zone => format!("unknown zone `{zone}`"),
         };
-        let near = did_you_mean(&raw.zone, zones.keys().map(String::as_str));
+        let near = did_you_mean(zone_name, zones.keys().map(String::as_str));
         let hint = near.map_or_else(String::new, |near| format!("did you mean `{near}`?"));
         wrong(&node.origin, message, &hint);
     }
@@ -345,8 +346,7 @@ fn read_guest(
                 Some(Some(ranges)) if !ranges.iter().any(|range| range.contains(&ip)) => {
                     let ranges = ranges.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
                     let message = format!(
-                        "its server {ip} lies outside zone `{}` ({ranges}); it is not routed",
-                        raw.zone
+                        "its server {ip} lies outside zone `{zone_name}` ({ranges}); it is not routed"
                     );
                     wrong(
                         &node.origin,
@@ -355,7 +355,7 @@ fn read_guest(
                     );
                 }
                 Some(None) => {
-                    let message = format!("the range of zone `{}` is wrong; it is not routed", raw.zone);
+                    let message = format!("the range of zone `{zone_name}` is wrong; it is not routed");
                     wrong(&node.origin, message, "");
                 }
                 Some(Some(_)) | None => {}

@@ -27,7 +27,7 @@ const OUR_VERSION: Version = Version { major: 1, minor: 44 };
 const OLDEST_VERSION: Version = Version { major: 1, minor: 40 };
 
 /// Longest time to a whole answer. A list of 200 containers takes 70 ms.
-const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The states that are known to all engines. Asked for by name, because one container in a state that the client
 /// does not know makes the whole list undecodable.
@@ -43,6 +43,7 @@ pub(super) struct Api {
     /// Where the engine is, for texts.
     place: String,
     socket: Option<String>,
+    call_timeout: Duration,
 }
 
 /// What the engine tells about itself.
@@ -87,20 +88,25 @@ pub(super) struct EngineError {
     pub(super) message: String,
     /// What to do about it.
     pub(super) hint: Option<String>,
-    /// The engine (or a filter in front of it) refused this very call and may serve others.
-    pub(super) refused: bool,
+    /// The engine (or a filter in front of it) refused this very call with this status, and may serve others.
+    pub(super) refused: Option<u16>,
     /// The answer came and was not understood.
     pub(super) nonsense: bool,
 }
 
 impl EngineError {
     fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), hint: None, refused: false, nonsense: false }
+        Self { message: message.into(), hint: None, refused: None, nonsense: false }
     }
 
     /// A fault of our own.
     pub(super) fn internal(message: &str) -> Self {
         Self::new(format!("internal error: {message}"))
+    }
+
+    /// Asking again, or in other words, will not help.
+    pub(super) fn is_forbidden(&self) -> bool {
+        matches!(self.refused, Some(401 | 403))
     }
 
     fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -111,8 +117,8 @@ impl EngineError {
 
 impl Api {
     /// Makes a client. Fails at once where the socket file is absent or a certificate cannot be read.
-    pub(super) fn connect(endpoint: &DockerEndpoint) -> Result<Self, EngineError> {
-        let seconds = CALL_TIMEOUT.as_secs();
+    pub(super) fn connect(endpoint: &DockerEndpoint, call_timeout: Duration) -> Result<Self, EngineError> {
+        let seconds = call_timeout.as_secs().max(1);
         // An empty file: no certificate of that kind.
         let nothing = Path::new("/dev/null");
         let (docker, place, socket) = match endpoint {
@@ -138,7 +144,7 @@ impl Api {
             }
         };
         match docker {
-            Ok(docker) => Ok(Self { docker, place, socket }),
+            Ok(docker) => Ok(Self { docker, place, socket, call_timeout }),
             Err(error) => Err(explain(&error, &place, socket.as_deref())),
         }
     }
@@ -148,7 +154,7 @@ impl Api {
     pub(super) async fn pin_version(self) -> Result<Self, EngineError> {
         let answer = match self.within(self.docker.version()).await {
             Ok(answer) => answer,
-            Err(error) if error.refused || error.nonsense => {
+            Err(error) if error.refused.is_some() || error.nonsense => {
                 tracing::debug!(engine = %self.place, %error, "the engine does not tell its version");
                 return Ok(self);
             }
@@ -184,7 +190,8 @@ impl Api {
     pub(super) async fn list(&self) -> Result<Listed, EngineError> {
         let error = match self.list_states(&STATES).await {
             Ok(containers) => return Ok(Listed { containers, unreadable: Vec::new() }),
-            Err(error) if error.refused && !error.message.contains("403") => {
+            // Engines that are not Docker refuse names of states that they do not know.
+            Err(error) if error.refused.is_some() && !error.is_forbidden() => {
                 match self.list_states(&COMMON_STATES).await {
                     Ok(containers) => return Ok(Listed { containers, unreadable: Vec::new() }),
                     Err(error) => error,
@@ -197,18 +204,26 @@ impl Api {
         }
         // One odd container spoils the whole answer: ask state by state, and lose only its own.
         let mut listed = Listed { containers: Vec::new(), unreadable: Vec::new() };
-        for state in COMMON_STATES {
+        let mut read = 0;
+        for state in STATES {
             match self.list_states(&[state]).await {
-                Ok(containers) => listed.containers.extend(containers),
+                Ok(containers) => {
+                    read += 1;
+                    listed.containers.extend(containers);
+                }
                 Err(error) if error.nonsense => {
                     listed.unreadable.push(format!("containers in state `{state}`: {error}"));
                 }
+                // A state that this engine does not have.
+                Err(error) if error.refused.is_some() => {}
                 Err(error) => return Err(error),
             }
         }
-        if listed.unreadable.len() == COMMON_STATES.len() {
+        if read == 0 {
             return Err(error);
         }
+        listed.containers.sort_by(|a, b| a.id.cmp(&b.id));
+        listed.containers.dedup_by(|a, b| a.id == b.id);
         if listed.unreadable.is_empty() {
             listed.unreadable.push(error.message);
         }
@@ -225,7 +240,7 @@ impl Api {
     }
 
     async fn within<T>(&self, call: impl Future<Output = Result<T, ClientError>>) -> Result<T, EngineError> {
-        match tokio::time::timeout(CALL_TIMEOUT, call).await {
+        match tokio::time::timeout(self.call_timeout, call).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => Err(explain(&error, &self.place, self.socket.as_deref())),
             Err(_) => Err(explain(&ClientError::RequestTimeoutError, &self.place, self.socket.as_deref())),
@@ -350,12 +365,11 @@ fn explain(error: &ClientError, place: &str, socket: Option<&str>) -> EngineErro
     }
     if let ClientError::RequestTimeoutError = error {
         return EngineError::new(format!(
-            "the engine at {place} took the request and did not answer within {} s",
-            CALL_TIMEOUT.as_secs()
+            "the engine at {place} took the request and did not answer in time"
         ));
     }
     if let ClientError::DockerResponseServerError { status_code, message } = error {
-        let refused = EngineError { refused: true, ..EngineError::new("") };
+        let refused = EngineError { refused: Some(*status_code), ..EngineError::new("") };
         return match status_code {
             // A socket filter answers 403 with a page; the page says nothing.
             401 | 403 => EngineError { message: format!("{place} refuses the call ({status_code})"), ..refused }

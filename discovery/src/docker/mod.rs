@@ -30,7 +30,7 @@ use futures_util::{FutureExt, StreamExt};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
 
-use self::api::{Api, EngineError, Event, Listed};
+use self::api::{Api, CALL_TIMEOUT, EngineError, Event, Listed};
 use self::container::Container;
 use self::known::{Agenda, Known};
 use self::labels::{Labels, Surroundings};
@@ -44,6 +44,12 @@ const LONGEST_DELAY: Duration = Duration::from_secs(3);
 /// A connection that lasted this long was a good one: the next reconnect comes at once.
 const GOOD_CONNECTION: Duration = Duration::from_secs(5);
 
+/// Where events are refused, they are asked for again after this.
+const DEAF: Duration = Duration::from_secs(60);
+
+/// A refusal of events comes within this.
+const REFUSAL: Duration = Duration::from_secs(1);
+
 /// Routing settings from the labels of containers.
 #[derive(Debug)]
 pub struct DockerProvider {
@@ -51,6 +57,7 @@ pub struct DockerProvider {
     watch: bool,
     implied: bool,
     labels: Labels,
+    call_timeout: Duration,
     own_id: Option<String>,
     known: Known,
     /// At least one list was read.
@@ -89,6 +96,7 @@ impl DockerProvider {
             watch: settings.watch,
             implied: settings.implied,
             labels: Labels::new(settings, environment),
+            call_timeout: CALL_TIMEOUT,
             own_id: None,
             known: Known::default(),
             answered: false,
@@ -99,15 +107,15 @@ impl DockerProvider {
         }
     }
 
-    async fn connect(endpoint: DockerEndpoint) -> Result<Api, EngineError> {
+    async fn connect(endpoint: DockerEndpoint, call_timeout: Duration) -> Result<Api, EngineError> {
         // Certificates are read from files here.
-        let api = tokio::task::spawn_blocking(move || Api::connect(&endpoint)).await;
+        let api = tokio::task::spawn_blocking(move || Api::connect(&endpoint, call_timeout)).await;
         let api = api.unwrap_or_else(|error| Err(EngineError::internal(&error.to_string())))?;
         api.pin_version().await
     }
 
-    async fn first_list(endpoint: DockerEndpoint) -> Result<Listed, EngineError> {
-        Self::connect(endpoint).await?.list().await
+    async fn first_list(&self) -> Result<Listed, EngineError> {
+        Self::connect(self.endpoint.clone(), self.call_timeout).await?.list().await
     }
 
     fn take(&mut self, listed: Listed, asked: Instant) -> bool {
@@ -191,7 +199,7 @@ impl DockerProvider {
         channels: &mut ProviderChannels,
         waiting: &mut Vec<oneshot::Sender<()>>,
     ) -> End {
-        self.deaf = None;
+        let since = Instant::now();
         let mut events: BoxStream<'static, Result<Event, EngineError>> = match self.watch {
             true => api.events().boxed(),
             false => futures_util::stream::pending().boxed(),
@@ -217,7 +225,7 @@ impl DockerProvider {
                             return End::Closed;
                         }
                     }
-                    Some(Err(error)) if error.refused => {
+                    Some(Err(error)) if error.is_forbidden() => {
                         tracing::warn!(%error, "no events: containers are listed every few seconds");
                         self.deaf = Some(error);
                         agenda.events = false;
@@ -238,6 +246,9 @@ impl DockerProvider {
                     let silent_change = match answer {
                         Ok(listed) => {
                             backoff.reset();
+                            if agenda.events && since.elapsed() > REFUSAL {
+                                self.deaf = None;
+                            }
                             let first = !self.answered;
                             self.take(listed, asked) && routine && !first && agenda.events
                         }
@@ -260,6 +271,7 @@ impl DockerProvider {
                         return End::Lost;
                     }
                 }
+                () = sleep_until(since + DEAF), if !agenda.events => return End::Lost,
                 reload = channels.reloads.recv(), if reloads_open => match reload {
                     Some(reload) => {
                         // A list that is under way may have been answered before what the reload is about.
@@ -302,7 +314,7 @@ impl Provider for DockerProvider {
     async fn load(&mut self) -> Update {
         self.own_id = surroundings::own_id().await;
         let asked = Instant::now();
-        match Self::first_list(self.endpoint.clone()).await {
+        match self.first_list().await {
             Ok(listed) => {
                 self.take(listed, asked);
             }
@@ -334,7 +346,7 @@ impl Provider for DockerProvider {
                 }
             }
             let since = Instant::now();
-            match Self::connect(self.endpoint.clone()).await {
+            match Self::connect(self.endpoint.clone(), self.call_timeout).await {
                 Ok(api) => match self.follow(api, &mut channels, &mut waiting).await {
                     End::Closed => return,
                     End::Lost if since.elapsed() >= GOOD_CONNECTION => backoff.reset(),
@@ -352,3 +364,7 @@ impl Provider for DockerProvider {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "engine_tests.rs"]
+mod tests;
