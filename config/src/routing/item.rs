@@ -55,11 +55,9 @@ impl Kind {
         })
     }
 
-    /// The kind that was probably meant by two keys.
+    /// The kind of a section whose second key was probably meant.
     pub(super) fn guess(section: &str, items: &str) -> Option<Self> {
-        let section = did_you_mean(section, ["http", "tcp", "udp"])?;
-        let items = did_you_mean(items, ["routers", "services", "middlewares"])?;
-        Self::of(section, items)
+        Self::of(section, did_you_mean(items, ["routers", "services", "middlewares"])?)
     }
 
     /// As a problem's subject: `` router `blog` ``.
@@ -214,11 +212,9 @@ pub(super) fn remove(routing: &mut RawRouting, kind: Kind, name: &str) {
 
 /// Takes away what labels cannot say; true if there was any.
 fn strip_composite(service: &mut RawService) -> bool {
-    let found = service.weighted.take().is_some()
-        | service.mirroring.take().is_some()
-        | service.failover.take().is_some()
-        | service.highest_random_weight.take().is_some();
-    found
+    let RawService { load_balancer, middlewares, export, .. } = service.clone();
+    let plain = RawService { load_balancer, middlewares, export, ..RawService::default() };
+    std::mem::replace(service, plain.clone()) != plain
 }
 
 type Refusal = (&'static str, &'static str, &'static str);

@@ -46,7 +46,7 @@ pub struct ContainerOptions {
     pub lb_swarm: bool,
 }
 
-/// Names of items that were left out, by kind; sorted.
+/// Names of items that were left out, by kind; sorted. Empty where the label does not tell the name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LeftOut {
     /// HTTP routers.
@@ -184,7 +184,7 @@ impl<'a> Reader<'a> {
             "tls" => self.tls(label, &parts),
             _ if section.starts_with("enable") => self.enable(label),
             _ => {
-                let hint = Kind::guess(parts[0], parts.get(1).unwrap_or(&"routers"))
+                let hint = meant(parts[0], parts.get(1).unwrap_or(&"routers"))
                     .map(|kind| format!("did you mean `{}`?", kind.keys().0));
                 self.spoil(label, &parts, format!("field not found, node: {}", shown(parts[0])), hint);
             }
@@ -245,13 +245,18 @@ impl<'a> Reader<'a> {
             return;
         }
         let Some(kind) = Kind::of(parts[0], items) else {
-            let hint = Kind::guess(parts[0], items).map(|kind| format!("did you mean `{}`?", kind.keys().1));
+            let hint = meant(parts[0], items).map(|kind| format!("did you mean `{}`?", kind.keys().1));
             self.spoil(label, parts, format!("field not found, node: {}", shown(items)), hint);
             return;
         };
         if name.is_empty() {
             let message = "invalid element: an empty name between two dots".to_owned();
-            self.spoil(label, &parts[..2], message, None);
+            self.spoil(label, parts, message, None);
+            return;
+        }
+        if name.contains('[') {
+            let message = format!("a name cannot hold an index: {}", shown(name));
+            self.spoil(label, parts, message, None);
             return;
         }
         let item = self.items.entry((kind, name.to_lowercase())).or_default();
@@ -322,18 +327,19 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Reports a label that cannot be read, and takes the item with it that it was most probably meant for.
+    /// Reports a label that cannot be read, and takes the item with it that it was most probably meant for; an
+    /// item without name where none can be told, so that no default router takes its place.
     fn spoil(&mut self, label: &Label<'a>, parts: &[&str], message: String, hint: Option<String>) {
+        let plain = |at: usize| parts.get(at).map(|part| part.split('[').next().unwrap_or_default());
         let mut subject = String::new();
-        if let (Some(items), Some(name)) = (parts.get(1), parts.get(2)) {
-            let name = name.split('[').next().unwrap_or_default();
-            let kind = Kind::of(parts[0], items).or_else(|| Kind::guess(parts[0], items));
-            if let Some(kind) = kind.filter(|_| !name.is_empty() && name.len() <= KEY_BYTES) {
-                let item = self.items.entry((kind, name.to_lowercase())).or_default();
-                if item.name.is_empty() {
-                    name.clone_into(&mut item.name);
-                }
-                item.bad = true;
+        if let Some(kind) = meant(parts[0], plain(1).unwrap_or("routers")) {
+            let name = plain(2).filter(|name| name.len() <= KEY_BYTES).unwrap_or_default();
+            let item = self.items.entry((kind, name.to_lowercase())).or_default();
+            if item.name.is_empty() {
+                name.clone_into(&mut item.name);
+            }
+            item.bad = true;
+            if !name.is_empty() {
                 subject = kind.subject(&item.name);
             }
         }
@@ -369,6 +375,10 @@ impl<'a> Reader<'a> {
     }
 
     fn finish_item(&mut self, kind: Kind, item: ItemLabels<'a>) {
+        if item.bad && item.labels.is_empty() {
+            self.output.left_out.of(kind).push(item.name);
+            return;
+        }
         let (node, mut errors) =
             tree_from_paths(item.labels.iter().map(|(_, path, value)| (*path, *value, self.origin.clone())));
         match item::add(&mut self.output.routing, kind, &item.name, &node, Style::Text, self.origin) {
@@ -428,6 +438,13 @@ impl<'a> Reader<'a> {
             });
         }
     }
+}
+
+/// The kind that two keys name or were probably meant to name.
+fn meant(section: &str, items: &str) -> Option<Kind> {
+    let section = section.to_ascii_lowercase();
+    let section = ["http", "tcp", "udp"].into_iter().find(|known| section.starts_with(known))?;
+    Kind::of(section, items).or_else(|| Kind::guess(section, items))
 }
 
 /// Why a label cannot be read whatever it says.
