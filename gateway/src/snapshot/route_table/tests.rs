@@ -105,7 +105,7 @@ fn with_view<T>(raw: &RawRequest, see: impl FnOnce(&RequestView<'_>) -> T) -> Re
         path: path.routing(),
         query: query.as_deref(),
         headers: &headers,
-        client: raw.peer.map_or(IpAddr::from([192, 0, 2, 1]), |peer| peer.ip()),
+        client: raw.peer.map_or_else(|| IpAddr::from([192, 0, 2, 1]), |peer| peer.ip()),
     }))
 }
 
