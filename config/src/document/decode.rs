@@ -110,31 +110,6 @@ where
     deserializer.deserialize_newtype_struct(STAND_ALONE, Block(PhantomData))
 }
 
-/// For `#[serde(default, deserialize_with = "named_blocks")]`: blocks by name, where the name itself may carry a
-/// value that means nothing (`traefik.http.routers.blog=x` makes an empty router `blog`).
-pub fn named_blocks<'de, T, D>(deserializer: D) -> Result<BTreeMap<String, T>, D::Error>
-where
-    T: Deserialize<'de>,
-    D: Deserializer<'de>,
-{
-    struct Blocks<T>(PhantomData<T>);
-    impl<'de, T: Deserialize<'de>> Visitor<'de> for Blocks<T> {
-        type Value = BTreeMap<String, T>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("blocks by name")
-        }
-
-        fn visit_newtype_struct<D: Deserializer<'de>>(
-            self,
-            deserializer: D,
-        ) -> Result<Self::Value, D::Error> {
-            BTreeMap::deserialize(deserializer)
-        }
-    }
-    deserializer.deserialize_newtype_struct(NAMED_BLOCKS, Blocks(PhantomData))
-}
-
 /// A map of text to text whose keys may contain dots (header names). Of two keys in a label of which one
 /// continues the other (`x-b` and `x-b.c`) the longer one stays, as in Traefik.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
@@ -169,38 +144,6 @@ impl<'de> Deserialize<'de> for TextMap {
     }
 }
 
-/// A value and where it was written.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Located<T> {
-    /// The value.
-    pub value: T,
-    /// Where it was written.
-    pub origin: Origin,
-}
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Located<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Place<T>(PhantomData<T>);
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for Place<T> {
-            type Value = Located<T>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a value")
-            }
-
-            fn visit_newtype_struct<D: Deserializer<'de>>(
-                self,
-                deserializer: D,
-            ) -> Result<Self::Value, D::Error> {
-                let node = PASSED.take();
-                let origin = node.map_or(Origin::Gateway, |node| node.origin);
-                T::deserialize(deserializer).map(|value| Located { value, origin })
-            }
-        }
-        deserializer.deserialize_newtype_struct(LOCATED, Place(PhantomData))
-    }
-}
-
 /// A part of the tree that is decoded later, or by rules of its own.
 impl<'de> Deserialize<'de> for Node {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -222,14 +165,12 @@ impl<'de> Deserialize<'de> for Node {
 
 // Names under which the types above ask the decoder for what `serde` has no word for.
 const STAND_ALONE: &str = "$stand_alone";
-const NAMED_BLOCKS: &str = "$named_blocks";
 pub(super) const TEXT_MAP: &str = "$text_map";
-const LOCATED: &str = "$located";
 pub(super) const NODE: &str = "$node";
 
 thread_local! {
-    /// Carries a node, or only its place, across `serde`'s interface, which has no room for it. Set right before
-    /// the visitor that takes it is called.
+    /// Carries a node across `serde`'s interface, which has no room for it. Set right before the visitor that
+    /// takes it is called.
     static PASSED: RefCell<Option<Node>> = const { RefCell::new(None) };
 }
 
@@ -257,7 +198,7 @@ fn address(node: &Node) -> usize {
 
 /// Where in the tree, for messages: put together only when there is one.
 struct Path<'a> {
-    parent: Option<&'a Path<'a>>,
+    parent: Option<&'a Self>,
     part: Part<'a>,
 }
 
@@ -343,13 +284,11 @@ struct NodeDeserializer<'a> {
     path: &'a Path<'a>,
     /// An entry of a list that was written by index.
     indexed: bool,
-    /// A value of its own means nothing here.
-    tolerant: bool,
 }
 
 impl<'a> NodeDeserializer<'a> {
     fn new(node: &'a Node, context: &'a Context<'a>, path: &'a Path<'a>) -> Self {
-        Self { node, context, path, indexed: false, tolerant: false }
+        Self { node, context, path, indexed: false }
     }
 
     fn text(&self, expected: &str) -> Result<&'a str, Failure> {
@@ -408,7 +347,6 @@ impl<'a> NodeDeserializer<'a> {
             Value::Map(entries) | Value::Block { entries, .. } => Ok(entries),
             Value::Null => Ok(&[]),
             Value::List(items) if items.is_empty() => Ok(&[]),
-            Value::Scalar { .. } if self.tolerant => Ok(&[]),
             Value::Scalar { .. } if self.context.style == Style::Text => {
                 let failure = Failure::new(format!("`{}` cannot be a standalone element", self.path));
                 let failure = match fields.first() {
@@ -425,14 +363,7 @@ impl<'a> NodeDeserializer<'a> {
 
     fn map(self, fields: Option<&'static [&'static str]>) -> Result<Entries<'a>, Failure> {
         let entries = self.entries(fields.unwrap_or(&[]))?;
-        Ok(Entries {
-            entries: entries.iter(),
-            fields,
-            seen: Vec::new(),
-            value: None,
-            parent: self,
-            tolerant: false,
-        })
+        Ok(Entries { entries: entries.iter(), fields, seen: Vec::new(), value: None, parent: self })
     }
 }
 
@@ -567,7 +498,7 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'_> {
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
-        mut self,
+        self,
         name: &'static str,
         visitor: V,
     ) -> Result<V::Value, Failure> {
@@ -579,18 +510,10 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'_> {
                 Value::Block { text, .. } if !stands_alone(text) => visitor.visit_none(),
                 Value::Block { .. } | Value::Map(_) | Value::List(_) => visitor.visit_newtype_struct(self),
             },
-            NAMED_BLOCKS => {
-                self.tolerant = true;
-                visitor.visit_newtype_struct(NamedBlocks(self))
-            }
             TEXT_MAP => {
                 let mut texts = Vec::new();
                 flatten(&self, self.entries(&[])?, "", &mut texts)?;
                 visitor.visit_map(de::value::MapDeserializer::new(texts.into_iter()))
-            }
-            LOCATED => {
-                PASSED.set(Some(Node::null(self.node.origin.clone())));
-                visitor.visit_newtype_struct(self)
             }
             NODE => {
                 PASSED.set(Some(self.node.clone()));
@@ -621,7 +544,7 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'_> {
                 // The items are not part of the tree: what is wrong with one is wrong with the whole value.
                 let (node, path) = (self.node, self.path);
                 let context = self.context;
-                let parent = NodeDeserializer { node, context, path, indexed: false, tolerant: false };
+                let parent = NodeDeserializer { node, context, path, indexed: false };
                 visitor
                     .visit_seq(Items { items: items.iter().enumerate(), parent })
                     .map_err(|failure| Failure { address: Some(address(node)), ..failure })
@@ -716,8 +639,6 @@ struct Entries<'a> {
     seen: Vec<&'static str>,
     value: Option<&'a (Key, Node)>,
     parent: NodeDeserializer<'a>,
-    /// A value of their own means nothing to the entries.
-    tolerant: bool,
 }
 
 impl Entries<'_> {
@@ -772,8 +693,7 @@ impl<'de> MapAccess<'de> for Entries<'_> {
         };
         let name = if self.fields.is_some() { self.seen.last().copied() } else { None };
         let path = Path { parent: Some(self.parent.path), part: Part::Key(name.unwrap_or(&key.text)) };
-        let mut deserializer = NodeDeserializer::new(node, self.parent.context, &path);
-        deserializer.tolerant = self.tolerant;
+        let deserializer = NodeDeserializer::new(node, self.parent.context, &path);
         seed.deserialize(deserializer).map_err(|failure| failure.at(node, &path))
     }
 }
@@ -804,27 +724,6 @@ impl<'de> SeqAccess<'de> for Items<'_> {
 
     fn size_hint(&self) -> Option<usize> {
         Some(self.items.len())
-    }
-}
-
-/// Passes `tolerant` on to the entries of a map.
-struct NamedBlocks<'a>(NodeDeserializer<'a>);
-
-impl<'de> Deserializer<'de> for NamedBlocks<'_> {
-    type Error = Failure;
-
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
-        let tolerant = self.0.context.style == Style::Text;
-        let mut outer = self.0;
-        outer.tolerant = false;
-        let mut entries = outer.map(None)?;
-        entries.tolerant = tolerant;
-        visitor.visit_map(entries)
-    }
-
-    serde::forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit
-        unit_struct newtype_struct seq tuple tuple_struct map struct enum identifier ignored_any
     }
 }
 

@@ -17,7 +17,7 @@ mod yaml;
 #[cfg(test)]
 mod tests;
 
-pub use decode::{DecodeError, Decoded, Located, Style, TextMap, decode, named_blocks, stand_alone};
+pub use decode::{DecodeError, Decoded, Style, TextMap, decode, stand_alone};
 pub use duration::{GoDuration, ParseDurationError};
 pub use shape::Shape;
 pub use toml::parse_toml;

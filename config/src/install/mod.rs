@@ -8,6 +8,9 @@ mod raw;
 mod resolve;
 mod sources;
 
+#[cfg(test)]
+mod tests;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;

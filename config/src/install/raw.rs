@@ -264,9 +264,11 @@ raw! {
         client_timeout: Time,
         client_response_header_timeout: Time,
         certificate_timeout: Time,
+        #[serde(deserialize_with = "stand_alone")]
         http_challenge: Option<RawHttpChallenge>,
         #[serde(deserialize_with = "stand_alone")]
         tls_challenge: Option<RawTlsChallenge>,
+        #[serde(deserialize_with = "stand_alone")]
         dns_challenge: Option<RawDnsChallenge>,
     }
     RawEab { kid: Text, hmac_encoded: Option<Secret<String>>, hmac_encoded_file: Text, }

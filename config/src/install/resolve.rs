@@ -215,11 +215,11 @@ impl Resolver<'_> {
         let address = match raw.address.as_deref().map(address::parse) {
             None => {
                 self.refuse(&path[..2], "has no address", "write `address: \":80\"`");
-                return None;
+                ListenAddress::AnyAddress { port: 0 }
             }
             Some(Err(error)) => {
                 self.refuse(&path, error.message, error.hint);
-                return None;
+                ListenAddress::AnyAddress { port: 0 }
             }
             Some(Ok(Address::Udp)) => {
                 self.report(&path, "UDP is not served yet", "");
