@@ -10,7 +10,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{Call, FAILED, OK, USAGE, chain, complain, help};
 use crate::app::{Environment, Gateway, RunningGateway};
+use crate::control::reconciler::ReloadHandle;
 use crate::privileges::drop_privileges;
+use crate::telemetry::logging::Logging;
 
 /// How long the last lines of the logs may take to be written.
 const FLUSH: Duration = Duration::from_secs(1);
@@ -38,55 +40,58 @@ pub(super) fn run(call: &Call) -> u8 {
         }
     }
     problems.extend(raise_file_limit());
-    match serve(call, install, problems) {
+    // It starts a thread, and so it comes after that.
+    let (logging, found) = Logging::start(&install.log);
+    problems.extend(found);
+    match serve(call, install, problems, logging.as_ref()) {
         Ok(()) => OK,
         Err(error) => {
-            tracing::error!("{}", chain(&*error));
             complain(&format!("hearthgate: {}", chain(&*error)));
             FAILED
         }
     }
 }
 
-fn serve(call: &Call, install: Install, problems: Vec<Problem>) -> Result<(), Box<dyn std::error::Error>> {
+fn serve(
+    call: &Call,
+    install: Install,
+    problems: Vec<Problem>,
+    logging: Option<&Logging>,
+) -> Result<(), Box<dyn std::error::Error>> {
     let environment =
         Environment { variables: call.environment(), server_name: machine_name(), ..Environment::default() };
-    let gateway = Gateway::start(install, problems, environment)?;
-    for (name, address) in gateway.entry_points() {
-        tracing::info!("entry point `{name}` listens on {address}");
-    }
-    tracing::info!("admin listener listens on {}", gateway.admin());
     // Signals need a runtime; those of the gateway are its own.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(until_the_end(gateway))?;
-    Ok(())
+    runtime.block_on(async {
+        // Before anything is started: a signal that comes early must not kill.
+        let signals = Signals::new()?;
+        let gateway = Gateway::start(install, problems, environment)?;
+        for (name, address) in gateway.entry_points() {
+            tracing::info!("entry point `{name}` listens on {address}");
+        }
+        tracing::info!("admin listener listens on {}", gateway.admin());
+        until_the_end(gateway, signals, logging).await;
+        Ok(())
+    })
 }
 
 /// Answers signals until one of them, and the drain that it begins, ends it.
-async fn until_the_end(gateway: RunningGateway) -> std::io::Result<()> {
-    let mut ends =
-        Ends { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? };
-    let mut reload = signal(SignalKind::hangup())?;
-    let mut reopen = signal(SignalKind::user_defined1())?;
+async fn until_the_end(gateway: RunningGateway, mut signals: Signals, logging: Option<&Logging>) {
     loop {
         tokio::select! {
-            name = ends.next() => {
+            name = signals.end.next() => {
                 tracing::info!("{name}: draining");
                 break;
             }
-            _ = reload.recv() => {
+            _ = signals.reload.recv() => {
                 tracing::info!("SIGHUP: reading everything again");
-                let handle = gateway.reload_handle();
-                tokio::spawn(async move {
-                    if let Ok(report) = handle.reload().await {
-                        let (version, changes, problems) =
-                            (report.version, report.changes.len(), report.problems.len());
-                        tracing::info!("reloaded: version {version}, {changes} changes, {problems} problems");
-                    }
-                });
+                tokio::spawn(reload(gateway.reload_handle()));
             }
-            _ = reopen.recv() => {
+            _ = signals.reopen.recv() => {
                 gateway.telemetry().reopen();
+                if let Some(logging) = logging {
+                    logging.reopen();
+                }
                 tracing::info!("SIGUSR1: log files opened again");
             }
         }
@@ -95,10 +100,36 @@ async fn until_the_end(gateway: RunningGateway) -> std::io::Result<()> {
     tokio::select! {
         cut = gateway.shutdown() => tracing::info!("drained; {cut} connections were cut"),
         // Dropping the shutdown stops everything at once.
-        name = ends.next() => tracing::warn!("{name} once more: stopped at once"),
+        name = signals.end.next() => tracing::warn!("{name} once more: stopped at once"),
     }
     telemetry.flush(FLUSH);
-    Ok(())
+}
+
+async fn reload(handle: ReloadHandle) {
+    if let Ok(report) = handle.reload().await {
+        let (version, changes, problems) = (report.version, report.changes.len(), report.problems.len());
+        tracing::info!("reloaded: version {version}, {changes} changes, {problems} problems");
+    }
+}
+
+/// The signals that mean something here.
+struct Signals {
+    end: Ends,
+    /// SIGHUP.
+    reload: Signal,
+    /// SIGUSR1.
+    reopen: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        let [terminate, interrupt] = [SignalKind::terminate(), SignalKind::interrupt()].map(signal);
+        Ok(Self {
+            end: Ends { terminate: terminate?, interrupt: interrupt? },
+            reload: signal(SignalKind::hangup())?,
+            reopen: signal(SignalKind::user_defined1())?,
+        })
+    }
 }
 
 /// The signals that end the program.
