@@ -85,6 +85,8 @@ impl Socket {
 enum Readable {
     /// So many bytes of body; what comes after them is the next request and stays here.
     Bytes(u64),
+    /// Nothing, until the server has agreed to switch protocols; then whatever comes.
+    AfterSwitch,
     /// Whatever comes: chunks, a tunnel, HTTP/2 frames.
     Everything,
 }
@@ -160,13 +162,20 @@ pub(super) async fn serve(
         let is_last =
             io.connection.entry_point.limits.requests_per_connection.is_some_and(|max| served >= max);
         match app.serve_http1(io, prefix, is_last, &shared).await {
-            Some(back) if !matches!(back.readable, Readable::Bytes(1..)) && !shared.is_draining() => {
-                io = back
-            }
+            Some(back) if back.may_go_on() && !shared.is_draining() => io = back,
             Some(_) | None => break,
         }
     }
     drop(open);
+}
+
+/// Size of the future that serves a connection.
+#[cfg(test)]
+pub(super) fn future_size() -> usize {
+    fn of<A, B, C, D, E, F>(_: impl FnOnce(A, B, C, D, E) -> F) -> usize {
+        size_of::<F>()
+    }
+    of(serve)
 }
 
 /// What the bytes at hand are.
@@ -279,7 +288,8 @@ impl ClientIo {
         prefix.advance(head.start);
         self.readable = match head.framing {
             Framing::Length(length) => Readable::Bytes(length),
-            Framing::Chunked | Framing::Upgrade => Readable::Everything,
+            Framing::Chunked => Readable::Everything,
+            Framing::Upgrade => Readable::AfterSwitch,
         };
         prefix
     }
@@ -297,6 +307,16 @@ impl ClientIo {
         Shutdown::shutdown(self).await;
     }
 
+    /// The request is over, and what comes next on this connection is another. Bytes behind a refused switch
+    /// could be either side of it.
+    fn may_go_on(&self) -> bool {
+        match self.readable {
+            Readable::Bytes(left) => left == 0,
+            Readable::AfterSwitch => self.ahead.is_empty(),
+            Readable::Everything => true,
+        }
+    }
+
     /// From now on this carries HTTP/2.
     pub(super) fn begin_http2(&mut self, digest: Arc<ProxyDigest>) {
         self.readable = Readable::Everything;
@@ -306,9 +326,9 @@ impl ClientIo {
     /// Gives what the session may read; the rest stays.
     fn poll_read_session(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let allowed = match self.readable {
-            Readable::Bytes(0) => {
+            Readable::Bytes(0) | Readable::AfterSwitch => {
                 // The request is whole, so the session only wants to know whether the client left. What else
-                // comes is the next request.
+                // comes is the next request, or belongs to the tunnel.
                 if self.ahead.is_empty() && ready!(self.poll_read_ahead(cx))? == 0 {
                     return Poll::Ready(Ok(()));
                 }
@@ -405,6 +425,9 @@ impl AsyncRead for ClientIo {
 impl AsyncWrite for ClientIo {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = &mut *self;
+        if this.readable == Readable::AfterSwitch && bytes.starts_with(b"HTTP/1.1 101 ") {
+            this.readable = Readable::Everything;
+        }
         let waiting = this.out.len() - this.out_position;
         if waiting + bytes.len() <= GATHER_BYTES {
             if this.out.capacity() == 0 {

@@ -1,6 +1,8 @@
 //! The raw head of an HTTP/1 request: where it ends, how its body is framed, and what is refused before anything
 //! parses it. The one place for refusals that need the bytes as sent.
 
+use security::canonical;
+
 use crate::rejection::Rejection;
 
 /// Longest request target; beyond: 414.
@@ -68,8 +70,9 @@ pub(super) fn scan(bytes: &[u8]) -> Result<Option<Head>, Rejection> {
         let next = line_start + line.len() + 2;
         match request_line {
             None => request_line = Some(check_request_line(line)?),
-            Some(version) if line.is_empty() => {
-                let framing = fields.framing(version)?;
+            Some(request_line) if line.is_empty() => {
+                let framing = fields.framing(request_line.version)?;
+                fields.check_target(request_line.target)?;
                 return Ok(Some(Head { start, end: next, framing }));
             }
             Some(_) => fields.read(line)?,
@@ -104,7 +107,14 @@ enum Version {
     Http11,
 }
 
-fn check_request_line(line: &[u8]) -> Result<Version, Rejection> {
+/// The parts of a request line that count later.
+#[derive(Debug, Clone, Copy)]
+struct RequestLine<'a> {
+    target: &'a [u8],
+    version: Version,
+}
+
+fn check_request_line(line: &[u8]) -> Result<RequestLine<'_>, Rejection> {
     let mut parts = line.split(|byte| *byte == b' ');
     let (Some(method), Some(target), Some(version), None) =
         (parts.next(), parts.next(), parts.next(), parts.next())
@@ -128,27 +138,32 @@ fn check_request_line(line: &[u8]) -> Result<Version, Rejection> {
     if matches!(method, b"TRACE" | b"TRACK" | b"CONNECT") {
         return Err(Rejection::MethodNotAllowed);
     }
+    if target.contains(&b'#') {
+        // A fragment is dropped by whoever parses the target next.
+        return Err(bad("path_fragment"));
+    }
     if target.is_empty() || !target.iter().all(|byte| matches!(byte, b'!'..=b'~')) {
         return Err(bad("target_character"));
     }
     if target.len() > MAX_TARGET_BYTES {
         return Err(Rejection::TargetTooLong);
     }
-    Ok(version)
+    Ok(RequestLine { target, version })
 }
 
 /// What the fields of a head say about its framing.
 #[derive(Debug, Default)]
-struct Fields {
+struct Fields<'a> {
     count: usize,
+    host: &'a [u8],
     hosts: usize,
     content_length: Option<u64>,
     chunked: bool,
     upgrade: bool,
 }
 
-impl Fields {
-    fn read(&mut self, line: &[u8]) -> Result<(), Rejection> {
+impl<'a> Fields<'a> {
+    fn read(&mut self, line: &'a [u8]) -> Result<(), Rejection> {
         self.count += 1;
         if self.count > MAX_FIELDS {
             return Err(Rejection::HeadTooLarge);
@@ -165,7 +180,11 @@ impl Fields {
             return Err(bad("field_name"));
         }
         match name.len() {
-            4 if name.eq_ignore_ascii_case(b"host") => self.hosts += 1,
+            4 if name.eq_ignore_ascii_case(b"host") => {
+                canonical::host(value).map_err(|refusal| bad(refusal.reason()))?;
+                self.host = value;
+                self.hosts += 1;
+            }
             7 if name.eq_ignore_ascii_case(b"upgrade") => {
                 self.upgrade |= trim(value).eq_ignore_ascii_case(b"websocket");
             }
@@ -184,6 +203,18 @@ impl Fields {
             _ => {}
         }
         Ok(())
+    }
+
+    /// A path, `*`, or a URL whose host is the one that the `Host` field names.
+    fn check_target(&self, target: &[u8]) -> Result<(), Rejection> {
+        if target[0] == b'/' || target == b"*" {
+            return Ok(());
+        }
+        let target = canonical::split_target(target).map_err(|refusal| bad(refusal.reason()))?;
+        let authority = target.authority.unwrap_or_default();
+        let authority = canonical::host(authority).map_err(|refusal| bad(refusal.reason()))?;
+        let agrees = self.hosts == 0 || canonical::host(self.host).is_ok_and(|host| host == authority);
+        if agrees { Ok(()) } else { Err(bad("host_mismatch")) }
     }
 
     fn framing(&self, version: Version) -> Result<Framing, Rejection> {
