@@ -25,6 +25,7 @@ use crate::problem::{Origin, Problem, did_you_mean};
 use crate::routing::Observability;
 use crate::routing::raw::RawRouterTls;
 use crate::secret::Secret;
+use crate::template::{ContainerData, TemplateContext, render};
 
 /// The entry point that Traefik makes when something internal needs it.
 const TRAEFIK: &str = "traefik";
@@ -160,6 +161,7 @@ impl Resolver<'_> {
                 entry_point.is_default = entry_point.name.as_str() != TRAEFIK;
             }
         }
+        self.check_addresses(&entry_points);
         self.check_internal_entry_points(&entry_points, ping.as_ref(), metrics.prometheus.as_ref());
         self.check_rule_syntax(raw.core.default_rule_syntax.as_deref());
 
@@ -449,6 +451,29 @@ impl Resolver<'_> {
         }
     }
 
+    /// Two listeners cannot bind one address. Port 0 is a free port each time.
+    fn check_addresses(&mut self, entry_points: &[EntryPoint]) {
+        for (at, entry_point) in entry_points.iter().enumerate() {
+            let any_port = match &entry_point.address {
+                ListenAddress::AnyAddress { port } => *port == 0,
+                ListenAddress::Address(address) => address.port() == 0,
+                ListenAddress::Unix { .. } => false,
+            };
+            let same = |other: &&EntryPoint| match (&other.address, &entry_point.address) {
+                (ListenAddress::Unix { path: a, .. }, ListenAddress::Unix { path: b, .. }) => a == b,
+                (a, b) => a == b,
+            };
+            if any_port || entry_point.reuse_port {
+                continue;
+            }
+            if let Some(other) = entry_points[..at].iter().find(same) {
+                let name = entry_point.name.as_str();
+                let message = format!("entry point `{}` listens on the same address", other.name);
+                self.refuse(&["entryPoints", name, "address"], message, "give each an address of its own");
+            }
+        }
+    }
+
     fn check_internal_entry_points(
         &mut self,
         entry_points: &[EntryPoint],
@@ -560,14 +585,16 @@ impl Resolver<'_> {
                 label_prefixes.push(prefix);
             }
         }
+        let default_rule = raw
+            .default_rule
+            .filter(|rule| !rule.is_empty())
+            .unwrap_or_else(|| "Host(`{{ normalize .Name }}`)".to_owned());
+        self.check_default_rule(&default_rule);
         Some(DockerProvider {
             endpoint,
             exposed_by_default: raw.exposed_by_default.unwrap_or(!implied),
             network: raw.network.filter(|network| !network.is_empty()),
-            default_rule: raw
-                .default_rule
-                .filter(|rule| !rule.is_empty())
-                .unwrap_or_else(|| "Host(`{{ normalize .Name }}`)".to_owned()),
+            default_rule,
             constraints: raw.constraints.filter(|constraints| !constraints.trim().is_empty()),
             allow_empty_services: raw.allow_empty_services,
             use_bind_port_ip: raw.use_bind_port_ip,
@@ -576,6 +603,18 @@ impl Resolver<'_> {
             label_scope,
             implied,
         })
+    }
+
+    /// A template that no container could fill in is told before the first container asks.
+    fn check_default_rule(&mut self, rule: &str) {
+        let container = ContainerData { name: "name", container_name: "name", labels: &|_| None };
+        let context = TemplateContext { env: &|_| None, container: Some(container) };
+        if let Err(error) = render(rule, &context) {
+            let path = ["providers", "docker", "defaultRule"];
+            let message =
+                format!("{}, in column {}: routers without a rule are left out", error.message, error.column);
+            self.report(&path, message, error.hint.as_deref().unwrap_or(""));
+        }
     }
 
     /// The client's variables win over what is written, as in Traefik.

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
+use proptest::prelude::*;
+
 use super::load::{Disk, Files, Loaded, load};
 use super::*;
 
@@ -437,6 +439,51 @@ fn the_table_is_inline_or_a_file() {
 }
 
 #[test]
+fn lists_are_written_with_commas_and_with_indexes() {
+    let install = given()
+        .variable("TRAEFIK_ENTRYPOINTS_WEB_ADDRESS", ":80")
+        .variable("TRAEFIK_ENTRYPOINTS_WEB_HTTP_TLS_DOMAINS_0_MAIN", "example.com")
+        .variable("TRAEFIK_ENTRYPOINTS_WEB_HTTP_TLS_DOMAINS_0_SANS", "*.example.com, b.test")
+        .flag("--entrypoints.web.http.middlewares[0]=a@file")
+        .flag("--entrypoints.web.http.middlewares[1]=b@file")
+        .variable("HEARTHGATE_PROVIDERS_TABLE_FILENAME", "guests.yml")
+        .install();
+    let http = &install.entry_points[0].http;
+    assert_eq!(http.middlewares, ["a@file", "b@file"]);
+    let domain = &http.tls.as_ref().unwrap().domains[0];
+    assert_eq!((domain.main.as_str(), domain.sans.len()), ("example.com", 2));
+    assert!(install.providers.table.is_some());
+}
+
+#[test]
+fn two_entry_points_do_not_share_an_address() {
+    let two = given().flag("--entrypoints.a.address=:80").flag("--entrypoints.b.address=:80/tcp");
+    insta::assert_snapshot!(two.refusal(), @r"flag `--entrypoints.b.address`: error: option `entryPoints.b.address`: entry point `a` listens on the same address; give each an address of its own");
+    let hidden = given().flag("--entrypoints.a.address=:8080").flag("--api.insecure");
+    insta::assert_snapshot!(hidden.refusal(), @r"flag `--entrypoints.a.address`: error: option `entryPoints.traefik.address`: entry point `a` listens on the same address; give each an address of its own");
+}
+
+#[test]
+fn a_default_rule_that_cannot_be_filled_in_is_told_at_once() {
+    let rule = given().flag("--providers.docker.defaultrule=Host(`{{ regexFind .Name }}`)");
+    insta::assert_snapshot!(rule.problems(), @r"flag `--providers.docker.defaultrule`: error: option `providers.docker.defaultRule`: template call `regexFind` is not known, in column 10: routers without a rule are left out; these are: coalesce, default, env, index, lower, normalize, print, printf, quote, replace, trim, trimPrefix, trimSuffix, upper");
+}
+
+proptest! {
+    #[test]
+    fn no_configuration_makes_the_loader_panic(
+        flags in proptest::collection::vec("-{0,2}(entrypoints|providers|api|ping|admin|user|log|crowdsec|x)(\\.(a|docker|file|table|address|clientip|http|tls|domains|endpoint|level|token)(\\[[0-9]?\\])?){0,4}(=(true|false|:80|10|unix:/x|a,b|\\PC{0,6}))?", 0..6),
+        variables in proptest::collection::vec(("(TRAEFIK|HEARTHGATE)(_(ENTRYPOINTS|PROVIDERS|DOCKER|FILE|ADMIN|TOKEN|WEB|0|ADDRESS|HTTP|TLS|DOMAINS)?){0,6}", "(true|:80||\\PC{0,6})"), 0..6),
+        file in "(\\PC{0,30}|(entryPoints|providers|api|log): ?(\\{(web|docker|file): (\\{address: \\PC{0,6}\\}|x|\\[\\])\\}|true|\\[1\\]|))",
+    ) {
+        let mut given = yml(&file);
+        given.arguments = flags;
+        given.variables = variables;
+        let _ = given.load();
+    }
+}
+
+#[test]
 fn every_key_of_traefik_is_known() {
     check_flags(include_str!("testdata/traefik-keys.txt"));
 }
@@ -449,7 +496,7 @@ fn the_flags_of_common_compose_files_are_accepted() {
 fn check_flags(list: &str) {
     let mut checked = 0;
     for flag in list.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
-        let given = given().flag("--entrypoints.x.address=:80").flag("--entrypoints.traefik.address=:81");
+        let given = given().flag("--entrypoints.x.address=:8000").flag("--entrypoints.traefik.address=:8001");
         assert_eq!(given.flag(flag).load().err(), None, "{flag}");
         checked += 1;
     }
