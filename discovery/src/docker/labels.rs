@@ -17,6 +17,7 @@ use config::routing::raw::{
     Defined, RawLoadBalancer, RawRouter, RawRouting, RawService, RawTcpLoadBalancer, RawTcpService,
     RawUdpLoadBalancer, RawUdpService, Scope, WantedServer,
 };
+use config::template::{ContainerData, TemplateContext, render};
 use config::{Origin, Problem};
 
 pub use super::address::Surroundings;
@@ -196,8 +197,18 @@ impl Labels {
     }
 
     fn default_rule(&self, name: &str, container: &Container) -> Result<String, String> {
-        let _ = (&self.environment, container);
-        let rule = self.settings.default_rule.replace("{{ normalize .Name }}", name);
+        let context = TemplateContext {
+            env: &*self.environment,
+            container: Some(ContainerData {
+                name,
+                container_name: &container.name,
+                labels: &|key| container.labels.get(key).cloned(),
+            }),
+        };
+        let rule = render(&self.settings.default_rule, &context).map_err(|error| match error.hint {
+            Some(hint) => format!("column {}: {}; {hint}", error.column, error.message),
+            None => format!("column {}: {}", error.column, error.message),
+        })?;
         if rule.trim().is_empty() { Err("it is empty".to_owned()) } else { Ok(rule) }
     }
 }
