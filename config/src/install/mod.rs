@@ -1,4 +1,4 @@
-//! Install configuration: what is fixed for the process. [`raw`] is the file exactly as written, [`load`] joins
+//! Install configuration: what is fixed for the process. `raw` is the file exactly as written, [`load`] joins
 //! file, variables and flags and checks them, this file holds what comes out.
 
 mod address;
