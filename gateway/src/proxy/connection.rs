@@ -132,7 +132,7 @@ pub(super) async fn serve(
         let head = match io.head_in_hand(served == 0) {
             Ok(Step::Head(head)) => head,
             Ok(Step::Http2) => {
-                Box::pin(app.serve_http2(io, &shared)).await;
+                Box::pin(app.serve_http2(io)).await;
                 break;
             }
             Ok(Step::Tls) => {
@@ -143,7 +143,7 @@ pub(super) async fn serve(
             Ok(Step::More) => match Box::pin(io.collect_head(&shared, served == 0)).await {
                 Ok(Some(Step::Head(head))) => head,
                 Ok(Some(Step::Http2)) => {
-                    Box::pin(app.serve_http2(io, &shared)).await;
+                    Box::pin(app.serve_http2(io)).await;
                     break;
                 }
                 Ok(Some(Step::Tls | Step::More) | None) => break,

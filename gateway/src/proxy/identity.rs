@@ -3,12 +3,14 @@
 //! Everything a client can say about itself is removed here, before any rule or middleware looks at it, and
 //! what we add later can no longer be removed by a `Connection` field, because none is left.
 
+use std::net::IpAddr;
+
 use config::install::UnderscoreHeaders;
 use http::header::{self, HeaderName};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Version};
 use security::canonical;
-use security::client_ip::{self, Client};
+use security::client_ip::{self, Basis, Client, NO_ADDRESS};
 use smallvec::SmallVec;
 
 use super::context::{Connection, Shared, address_value};
@@ -22,6 +24,22 @@ const MAX_CONNECTION_OPTIONS: usize = 32;
 pub(super) struct Identity {
     pub(super) client: Client,
     pub(super) request_id: HeaderValue,
+}
+
+impl Identity {
+    /// The address that rules compare. A trusted proxy that named no client could be anybody: it lies in no range,
+    /// or a proxy that loses the header would turn every visitor into one of the local network.
+    pub(super) fn compared(&self) -> IpAddr {
+        match self.client.basis {
+            Basis::ProxySelf => NO_ADDRESS,
+            Basis::Peer
+            | Basis::UntrustedPeer
+            | Basis::RightmostUntrusted
+            | Basis::AllTrusted
+            | Basis::Depth
+            | Basis::LastItem => self.client.address,
+        }
+    }
 }
 
 /// Changes to the fields of a request: removals first.

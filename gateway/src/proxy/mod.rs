@@ -7,7 +7,7 @@
 //!        -> upstream (server, connect, forward) -> response -> access_log
 //! ```
 //!
-//! [`pingora`] is the one file that knows `ProxyHttp` and `Session`.
+//! `pingora.rs` is the one file that knows `ProxyHttp` and `Session`.
 
 mod accept;
 mod access_log;

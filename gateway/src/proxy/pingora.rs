@@ -122,7 +122,7 @@ impl EntryPointApp {
     }
 
     /// Serves an HTTP/2 connection to its end.
-    pub(super) async fn serve_http2(self: Arc<Self>, mut io: Box<ClientIo>, _shared: &Shared) {
+    pub(super) async fn serve_http2(self: Arc<Self>, mut io: Box<ClientIo>) {
         let connection: Arc<Connection> = Arc::clone(&io.connection);
         if let Ok(response) = ResponseHeader::build_no_case(StatusCode::OK, Some(0)) {
             io.begin_http2(Arc::new(ProxyDigest::new(Box::new(response), Some(Box::new(connection)))));
@@ -439,6 +439,9 @@ impl ProxyHttp for Gateway {
         if session.req_header().version == Version::HTTP_10 {
             // It does not know chunks: the end of the connection is the end of the body.
             response.remove_header(&header::TRANSFER_ENCODING);
+            if !response.headers.contains_key(header::CONTENT_LENGTH) {
+                session.set_keepalive(None);
+            }
         }
         if self.shared.is_draining() {
             session.set_keepalive(None);

@@ -63,7 +63,7 @@ pub(super) fn find(
         path: path.routing(),
         query: query.as_deref(),
         headers: &request.headers,
-        client: identity.client.address,
+        client: identity.compared(),
     };
     let route = snapshot.routes.find(entry_point.id, connection.tls, &view);
     let destination = route.map_or(Err(Rejection::NoRoute), |route| choose(route, request));

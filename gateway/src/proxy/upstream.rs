@@ -27,8 +27,9 @@ use crate::rejection::Rejection;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// TCP connect and TLS handshake.
 const TOTAL_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Longest silence of a server that owes an answer.
-const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(60);
+/// Longest silence of a server, before its answer and within it: Pingora has one limit for both, and cutting an
+/// answer short is worse than waiting for its first byte.
+const READ_TIMEOUT: Duration = Duration::from_secs(120);
 /// Longest time without progress of a request on its way to a server.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long an unused connection to a server is kept.
@@ -170,7 +171,7 @@ fn peer(address: SocketAddr, scheme: Scheme, host: &str) -> HttpPeer {
     let options = &mut peer.options;
     options.connection_timeout = Some(CONNECT_TIMEOUT);
     options.total_connection_timeout = Some(TOTAL_CONNECT_TIMEOUT);
-    options.read_timeout = Some(FIRST_BYTE_TIMEOUT);
+    options.read_timeout = Some(READ_TIMEOUT);
     options.write_timeout = Some(WRITE_TIMEOUT);
     options.idle_timeout = Some(POOL_IDLE);
     options.max_h2_streams = MAX_H2_STREAMS;

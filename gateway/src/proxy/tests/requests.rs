@@ -84,6 +84,22 @@ async fn a_trusted_proxy_is_believed_about_the_client() {
 }
 
 #[tokio::test]
+async fn a_trusted_proxy_that_names_no_client_is_in_no_range() {
+    let server = TestServer::text("hello").await;
+    let proxy = Setup::new()
+        .route("lan", "ClientIP(`127.0.0.0/8`)", &[server.url()])
+        .with(|entry_point| {
+            entry_point.client_ip.mode = ClientIpMode::XForwardedFor { depth: 0 };
+            entry_point.client_ip.trusted = vec![TrustedProxy::Range("127.0.0.0/8".parse().unwrap())];
+        })
+        .serve();
+    assert_eq!(proxy.ask(GET).await.status(), 404);
+    let named = "GET / HTTP/1.1\r\nHost: blog.test\r\nX-Forwarded-For: 127.0.0.9\r\n\r\n";
+    assert_eq!(proxy.ask(named).await.status(), 200);
+    assert_eq!(proxy.records(1).await[0].client, "127.0.0.1");
+}
+
+#[tokio::test]
 async fn underscore_fields_follow_the_entry_point() {
     let server = TestServer::text("hello").await;
     let ask = "GET / HTTP/1.1\r\nHost: blog.test\r\nMy_App: 1\r\nX_Forwarded_For: 6.6.6.6\r\n\r\n";
