@@ -106,8 +106,11 @@ impl<'a> Addresses<'a> {
                     "it shares the network of a container that shares another's, and so on".to_owned(),
                 );
             }
-            let own_wish =
-                joined.labels.iter().find(|(key, _)| key.eq_ignore_ascii_case("traefik.docker.network"));
+            let own_wish = joined.labels.iter().find(|(key, _)| {
+                ["traefik.docker.network", "hearthgate.docker.network"]
+                    .iter()
+                    .any(|known| key.eq_ignore_ascii_case(known))
+            });
             let wish = own_wish.map(|(_, name)| name.as_str()).filter(|name| !name.is_empty()).or(network);
             return self.host_of(subject, joined, wish, joins + 1);
         }

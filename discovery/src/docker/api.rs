@@ -3,17 +3,17 @@
 //! Every call has a deadline of its own, because the client's covers the response head only.
 
 use std::collections::{BTreeMap, HashMap};
-use std::error::Error as _;
 use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
 use bollard::errors::Error as ClientError;
-use bollard::models::{ContainerSummary, EventMessage};
+use bollard::models::{ContainerSummary, EventMessage, EventMessageTypeEnum};
 use bollard::query_parameters::{EventsOptionsBuilder, ListContainersOptionsBuilder};
 use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker};
 use config::install::DockerEndpoint;
+use futures_util::future::ready;
 use futures_util::{Stream, StreamExt};
 
 use super::container::{Container, Health, Network, NetworkMode, Port, State, health_from_status};
@@ -180,10 +180,13 @@ impl Api {
         let filters = HashMap::from([("type", vec!["container", "network"])]);
         let options = EventsOptionsBuilder::default().filters(&filters).build();
         let (place, socket) = (self.place.clone(), self.socket.clone());
-        self.docker.events(Some(options)).map(move |item| match item {
-            Ok(message) => Ok(event(message)),
-            Err(error) => Err(explain(&error, &place, socket.as_deref())),
-        })
+        let read = move |item| {
+            ready(match item {
+                Ok(message) => event(message).map(Ok),
+                Err(error) => Some(Err(explain(&error, &place, socket.as_deref()))),
+            })
+        };
+        self.docker.events(Some(options)).filter_map(read)
     }
 
     /// All containers, running or not.
@@ -276,14 +279,37 @@ fn pinned(mut request: BollardRequest, prefix: &str) -> BollardRequest {
     request
 }
 
-fn event(message: EventMessage) -> Event {
-    let of_container = message.typ == Some(bollard::models::EventMessageTypeEnum::CONTAINER);
+/// What an event means; none if it changes nothing that a list shows. Health checks alone make three `exec_…`
+/// events a run, and must not make a list each.
+fn event(message: EventMessage) -> Option<Event> {
+    const PASSED_OVER: [&str; 13] = [
+        "archive-path",
+        "attach",
+        "checkpoint",
+        "cleanup",
+        "commit",
+        "copy",
+        "detach",
+        "exec",
+        "export",
+        "extract-to-dir",
+        "init",
+        "resize",
+        "top",
+    ];
+    let of_container = message.typ == Some(EventMessageTypeEnum::CONTAINER);
     let id = message.actor.and_then(|actor| actor.id).filter(|id| !id.is_empty());
     match (of_container, message.action.as_deref(), id) {
-        (true, Some("die" | "died"), Some(id)) => Event::Died(id),
-        (true, Some("destroy" | "remove"), Some(id)) => Event::Removed(id),
-        (true, Some("start"), Some(id)) => Event::Started(id),
-        (_, _, _) => Event::Other,
+        (true, Some("die" | "died"), Some(id)) => Some(Event::Died(id)),
+        (true, Some("destroy" | "remove"), Some(id)) => Some(Event::Removed(id)),
+        (true, Some("start"), Some(id)) => Some(Event::Started(id)),
+        // Some carry their detail behind a colon: `exec_start: test -f /ok`.
+        (true, Some(action), _)
+            if PASSED_OVER.contains(&action.split([':', '_']).next().unwrap_or(action).trim()) =>
+        {
+            None
+        }
+        (_, _, _) => Some(Event::Other),
     }
 }
 
@@ -398,19 +424,11 @@ fn explain(error: &ClientError, place: &str, socket: Option<&str>) -> EngineErro
             (ErrorKind::ConnectionRefused, None) => {
                 return EngineError::new(format!("nobody listens at {place}: connection refused"));
             }
-            // Whatever else broke is told with its whole chain below.
+            // Whatever else broke is told in its own words below.
             (_, _) => {}
         }
     }
-    let mut text = one_line(&error.to_string());
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let inner_text = one_line(&inner.to_string());
-        if !text.contains(&inner_text) {
-            text = format!("{text}: {inner_text}");
-        }
-        cause = inner.source();
-    }
+    let text = one_line(&innermost(error));
     let nonsense = matches!(
         error,
         ClientError::JsonDataError { .. }
@@ -423,7 +441,23 @@ fn explain(error: &ClientError, place: &str, socket: Option<&str>) -> EngineErro
             ..EngineError::new(format!("the answer of {place} is not understood: {text}"))
         };
     }
-    EngineError::new(format!("the engine at {place}: {text}"))
+    let explained = EngineError::new(format!("the engine at {place}: {text}"));
+    if text.contains("CertificateRequired") {
+        return explained.hint("set `providers.docker.tls.cert` and `.key`");
+    }
+    if text.contains("UnknownIssuer") {
+        return explained.hint("set `providers.docker.tls.ca` to the authority of the engine's certificate");
+    }
+    explained
+}
+
+/// The text of the cause at the bottom: what is above it only says that a call failed.
+fn innermost(error: &ClientError) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
 }
 
 /// The kind of the innermost I/O error.
@@ -491,6 +525,34 @@ mod tests {
         assert_eq!(read.networks["web"].address(), Some("172.18.0.2".parse().unwrap()));
         assert_eq!(read.networks["off"].address(), None);
         assert_eq!(read.ports.iter().map(|port| port.private).collect::<Vec<_>>(), [80, 80, 443]);
+    }
+
+    #[test]
+    fn events_wake_only_where_a_list_could_differ() {
+        let read = |kind: &str, action: &str| {
+            let event_json = format!(r#"{{"Type":"{kind}","Action":"{action}","Actor":{{"ID":"x"}}}}"#);
+            event(serde_json::from_str(&event_json).unwrap())
+        };
+        let id = || "x".to_owned();
+        for (kind, action, expected) in [
+            ("container", "die", Some(Event::Died(id()))),
+            ("container", "died", Some(Event::Died(id()))),
+            ("container", "destroy", Some(Event::Removed(id()))),
+            ("container", "remove", Some(Event::Removed(id()))),
+            ("container", "start", Some(Event::Started(id()))),
+            ("container", "kill", Some(Event::Other)),
+            ("container", "rename", Some(Event::Other)),
+            ("container", "health_status: healthy", Some(Event::Other)),
+            ("container", "exec_create: sh -c true", None),
+            ("container", "exec_start: sh -c true", None),
+            ("container", "exec_die", None),
+            ("container", "exec", None),
+            ("container", "top", None),
+            ("network", "connect", Some(Event::Other)),
+            ("network", "remove", Some(Event::Other)),
+        ] {
+            assert_eq!(read(kind, action), expected, "{kind} {action}");
+        }
     }
 
     #[test]

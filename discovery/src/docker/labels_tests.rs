@@ -144,7 +144,8 @@ fn outcome(input: &[&str]) -> String {
     for (number, address) in replicas.iter().enumerate() {
         let name = format!("proj_svc_{}", number + 2);
         let networks = networks(&format!("proj_default={address}"));
-        others.push(Container { id: format!("{number}").repeat(64), name, networks, ..subject.clone() });
+        let id = format!("{number}").repeat(64);
+        others.push(Container { id, name, networks, state: State::Running, ..subject.clone() });
     }
     others.push(subject);
     let environment = |name: &str| (name == "ZONE").then(|| "lan".to_owned());

@@ -47,6 +47,9 @@ const GOOD_CONNECTION: Duration = Duration::from_secs(5);
 /// Where events are refused, they are asked for again after this.
 const DEAF: Duration = Duration::from_secs(60);
 
+/// How long the name that the host has here is believed.
+const HOST_NAME_LASTS: Duration = Duration::from_secs(60);
+
 /// A refusal of events comes within this.
 const REFUSAL: Duration = Duration::from_secs(1);
 
@@ -58,7 +61,9 @@ pub struct DockerProvider {
     implied: bool,
     labels: Labels,
     call_timeout: Duration,
-    own_id: Option<String>,
+    surroundings: Surroundings,
+    /// When the host's name was last looked up.
+    looked_up: Option<Instant>,
     known: Known,
     /// At least one list was read.
     answered: bool,
@@ -97,7 +102,8 @@ impl DockerProvider {
             implied: settings.implied,
             labels: Labels::new(settings, environment),
             call_timeout: CALL_TIMEOUT,
-            own_id: None,
+            surroundings: Surroundings::default(),
+            looked_up: None,
             known: Known::default(),
             answered: false,
             unreadable: Vec::new(),
@@ -125,18 +131,24 @@ impl DockerProvider {
         self.known.take(listed, asked)
     }
 
-    async fn surroundings(&self, containers: &[Container]) -> Surroundings {
-        let host = surroundings::host_of(containers, self.own_id.as_deref()).await;
-        Surroundings { own_id: self.own_id.clone(), host }
+    /// Looks the host's name up where that matters. Never on the way of a death: it may take a second.
+    async fn look_up_host(&mut self) {
+        let now = Instant::now();
+        if self.looked_up.is_some_and(|at| now < at + HOST_NAME_LASTS) {
+            return;
+        }
+        let own_id = self.surroundings.own_id.as_deref();
+        if surroundings::host_matters(&self.known.present(), own_id) {
+            self.looked_up = Some(now);
+            self.surroundings.host = surroundings::host_name().await;
+        }
     }
 
     /// The state as it is known now, unless it was sent already.
-    async fn update(&mut self, whatever: bool) -> Option<Update> {
-        let containers = self.known.present();
-        let surroundings = self.surroundings(&containers).await;
+    fn update(&mut self, whatever: bool) -> Option<Update> {
         let sent = Sent {
-            containers,
-            surroundings,
+            containers: self.known.present(),
+            surroundings: self.surroundings.clone(),
             stale: self.stale.as_ref().map(|error| error.message.clone()),
             notes: self
                 .unreadable
@@ -186,7 +198,7 @@ impl DockerProvider {
 
     /// Sends what is new. False when nobody listens any more.
     async fn send(&mut self, channels: &ProviderChannels, whatever: bool) -> bool {
-        match self.update(whatever).await {
+        match self.update(whatever) {
             Some(update) => channels.updates.send(update).await.is_ok(),
             None => !channels.updates.is_closed(),
         }
@@ -261,6 +273,7 @@ impl DockerProvider {
                             false
                         }
                     };
+                    self.look_up_host().await;
                     if !self.send(channels, !waiting.is_empty()).await {
                         return End::Closed;
                     }
@@ -312,7 +325,7 @@ impl Provider for DockerProvider {
     }
 
     async fn load(&mut self) -> Update {
-        self.own_id = surroundings::own_id().await;
+        self.surroundings.own_id = surroundings::own_id().await;
         let asked = Instant::now();
         match self.first_list().await {
             Ok(listed) => {
@@ -320,12 +333,13 @@ impl Provider for DockerProvider {
             }
             Err(error) => self.stale = Some(error),
         }
-        let update = self.update(true).await;
+        self.look_up_host().await;
+        let update = self.update(true);
         update.unwrap_or_else(|| Update::empty(self.name()))
     }
 
     async fn run(mut self: Box<Self>, mut channels: ProviderChannels) {
-        self.own_id = surroundings::own_id().await;
+        self.surroundings.own_id = surroundings::own_id().await;
         let mut backoff = Backoff::new(FIRST_DELAY, LONGEST_DELAY);
         let mut waiting = Vec::new();
         let mut reloads_open = true;

@@ -28,14 +28,15 @@ fn own_id_from(mounts: &str) -> Option<&str> {
         })
 }
 
-/// The host's name, where a container in the host's network makes it matter and the engine gave us one.
-pub(super) async fn host_of(containers: &[Container], own_id: Option<&str>) -> Option<String> {
-    let own = own_id?;
-    let matters =
-        containers.iter().any(|container| container.mode == NetworkMode::Host && container.id != own);
-    if !matters {
-        return None;
-    }
+/// Whether the host's address is needed and not simply ours.
+pub(super) fn host_matters(containers: &[Container], own_id: Option<&str>) -> bool {
+    own_id.is_some_and(|own| {
+        containers.iter().any(|container| container.mode == NetworkMode::Host && container.id != own)
+    })
+}
+
+/// The name that the engine gave to the host, if it gave one.
+pub(super) async fn host_name() -> Option<String> {
     for name in HOST_NAMES {
         let lookup = tokio::time::timeout(Duration::from_secs(1), tokio::net::lookup_host((name, 0)));
         if let Ok(Ok(mut found)) = lookup.await
