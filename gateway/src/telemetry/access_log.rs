@@ -86,7 +86,7 @@ impl AccessLog {
 }
 
 /// Whether a line is kept: no filter is set, or any that is set matches.
-fn passes(filters: &AccessLogFilters, record: &AccessRecord<'_>) -> bool {
+pub(super) fn passes(filters: &AccessLogFilters, record: &AccessRecord<'_>) -> bool {
     let by_status = !filters.status_codes.is_empty();
     if !by_status && !filters.retry_attempts && filters.min_duration.is_none() {
         return true;

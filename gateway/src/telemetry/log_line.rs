@@ -99,7 +99,7 @@ impl LineFormat {
         line.push(b' ');
         push_number(line, count);
         line.extend_from_slice(b" \"");
-        match record.route.map(|route| route.name.as_str()).filter(|name| is_parsed_name(name)) {
+        match record.route.map(|route| route.name.as_str()).filter(|name| is_common_name(name)) {
             Some(name) => push_clf(line, name.as_bytes(), SHORT_BYTES, true),
             None => line.push(b'-'),
         }
@@ -377,6 +377,13 @@ fn is_parsed_name(name: &str) -> bool {
             && provider.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'.')
             && !name.contains(|c: char| c.is_whitespace() || c.is_control() || c == '"')
     })
+}
+
+/// The same for the common format, where the whole name has to be plain.
+fn is_common_name(name: &str) -> bool {
+    is_parsed_name(name)
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"@._-".contains(&byte))
+        && name.bytes().filter(|byte| *byte == b'@').count() == 1
 }
 
 /// Whether CrowdSec's pattern takes a server with this host: a name or an IPv4 address.

@@ -716,7 +716,7 @@ impl Scrape {
                     .bounds
                     .iter()
                     .copied()
-                    .chain([f64::MAX])
+                    .chain([f64::INFINITY])
                     .zip(values.buckets.iter().copied())
                     .collect();
                 let count = values.buckets.iter().sum();

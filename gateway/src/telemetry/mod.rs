@@ -178,3 +178,6 @@ pub enum Exposition {
     /// `application/openmetrics-text; version=1.0.0`.
     OpenMetrics,
 }
+
+#[cfg(test)]
+mod tests;

@@ -413,3 +413,6 @@ impl AdminState {
         views::rfc3339(seconds)
     }
 }
+
+#[cfg(test)]
+mod tests;
