@@ -197,3 +197,17 @@ fn every_option_of_every_item_decodes() {
         assert_eq!(found.collect::<Vec<_>>().join(", "), expected, "{line}");
     }
 }
+
+#[test]
+fn label_sets_in_the_wild_decode_without_a_problem() {
+    let mut count = 0;
+    for case in cases(include_str!("snippets.txt")) {
+        let labels: Vec<_> =
+            case.labels.into_iter().map(|(key, value)| (key, value.replace("$$", "$"))).collect();
+        let output = decoded(&labels);
+        assert_eq!(output.problems, [], "{}", case.title);
+        assert_eq!(output.left_out, LeftOut::default(), "{}", case.title);
+        count += 1;
+    }
+    assert_eq!(count, 30);
+}

@@ -185,8 +185,11 @@ impl<'a> Referrer<'a> {
                 near = did_you_mean(&qualified, [candidate]);
             }
         }
-        let hint = same_name.or(near).map(|candidate| format!("did you mean `{candidate}`?"));
-        Err(Fault { text, hint })
+        Err(match same_name.or(near) {
+            Some(candidate) => Fault::new(text, format!("did you mean `{candidate}`?")),
+            None if provider == "docker" => Fault::new(text, "no container that runs defines it"),
+            None => Fault::new(text, format!("define it where provider `{provider}` reads")),
+        })
     }
 }
 

@@ -234,9 +234,9 @@ impl Builder<'_> {
                 }
             };
             self.users.middlewares.entry(middleware.clone()).or_default().insert(part.name.clone());
-            let about = |fault: &Fault| Fault {
-                text: format!("middleware \"{middleware}\": {}", fault.text),
-                hint: fault.hint.clone(),
+            let about = |fault: &Fault| {
+                let text = format!("middleware \"{middleware}\": {}", fault.text);
+                Fault::new(text, "take it out of `middlewares` where that is safe")
             };
             match self.effects.get(&middleware) {
                 Some(Effect::Nothing) | None => {}
