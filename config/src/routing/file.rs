@@ -7,7 +7,8 @@ use serde::de::DeserializeOwned;
 use super::item::{self, Kind};
 use super::raw::{Defined, Items, RawRouting};
 use crate::document::{DecodeError, Key, Node, Style, Value, decode, parse_toml, parse_yaml};
-use crate::problem::{Problem, did_you_mean};
+use crate::problem::{Origin, Problem, did_you_mean};
+use crate::template::{TemplateContext, render};
 
 /// Root keys of the install configuration: a file may be both, and each reader passes over the other's.
 const INSTALL_KEYS: [&str; 23] = [
@@ -60,8 +61,10 @@ pub fn parse_file(
 }
 
 fn expand(text: &str, path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<String, Box<Problem>> {
-    let _ = (path, env);
-    Ok(text.to_owned())
+    render(text, &TemplateContext { env, container: None }).map_err(|error| {
+        let problem = Problem::error(Origin::file(path, error.line, error.column), "", error.message);
+        Box::new(Problem { hint: error.hint, ..problem })
+    })
 }
 
 /// Reads the tree of a routing file.

@@ -176,7 +176,7 @@ pub fn wanted_port(written: &str) -> Result<Option<u16>, String> {
         return Ok(None);
     }
     match written.parse::<u16>() {
-        Ok(port) if port > 0 => Ok(Some(port)),
+        Ok(port) if port > 0 && !written.starts_with('+') => Ok(Some(port)),
         Ok(_) | Err(_) => Err(format!("`{written}` is not a port from 1 to 65535")),
     }
 }

@@ -316,11 +316,13 @@ impl Builder<'_> {
             }
             off => {
                 let hint = match off {
-                    Some(Err(hint)) => Some(hint.to_owned()),
-                    Some(Ok(_)) | None => None,
+                    Some(Err(hint)) => hint,
+                    Some(Ok(_)) | None => {
+                        "there are `api`, `dashboard`, `noop`, `ping`, `prometheus` and `whoami`"
+                    }
                 };
                 let text = format!("the service \"{reference}\" does not exist");
-                findings.unavailable.push(Fault { text, hint });
+                findings.unavailable.push(Fault::new(text, hint));
                 None
             }
         }

@@ -8,7 +8,7 @@ use super::{Context, Fault, Referrer, Users, internal, listed, names};
 use crate::name::ServiceName;
 use crate::problem::Problem;
 use crate::routing::merge::Merged;
-use crate::routing::raw::{Defined, RawLoadBalancer, RawServer, RawServersTransport, RawService};
+use crate::routing::raw::{self, Defined, RawLoadBalancer, RawServer, RawServersTransport, RawService};
 use crate::routing::{Listed, Routing, Scheme, Server, Service, Standing, Status};
 
 /// What a service comes to.
@@ -183,9 +183,9 @@ fn server(raw: &RawServer) -> Result<Option<Server>, Fault> {
     }
     let port = match port {
         None | Some("") => default_port,
-        Some(port) => match port.parse::<u16>() {
-            Ok(port) if port > 0 => port,
-            Ok(_) | Err(_) => return Err(wrong("its port is not a number from 1 to 65535")),
+        Some(port) => match raw::wanted_port(port) {
+            Ok(port) => port.unwrap_or(default_port),
+            Err(_) => return Err(wrong("its port is not a number from 1 to 65535")),
         },
     };
     let weight = match raw.weight.unwrap_or(1) {

@@ -1,6 +1,6 @@
 //! TCP and UDP items: known, listed, and not served yet.
 
-use super::listed;
+use super::{Fault, listed};
 use crate::problem::{Origin, Problem};
 use crate::routing::merge::Merged;
 use crate::routing::raw::RawTcpRouter;
@@ -13,9 +13,9 @@ const HINT: &str = "publish the port of its container directly meanwhile";
 
 /// Lists every item; each router is a problem.
 pub(super) fn list(merged: &Merged, listing: &mut Listing, problems: &mut Vec<Problem>) {
-    let mut report = |origin: &Origin, subject: String, message: &str| {
-        problems.push(Problem::error(origin.clone(), subject, message).with_hint(HINT));
-        vec![format!("{message}; {HINT}")]
+    let mut report = |origin: &Origin, subject: String, fault: Fault| {
+        problems.push(fault.error(origin, &subject));
+        fault.listed()
     };
     for (name, item) in &merged.tcp_routers {
         let subject = format!("TCP router `{}`", name.name());
@@ -24,19 +24,20 @@ pub(super) fn list(merged: &Merged, listing: &mut Listing, problems: &mut Vec<Pr
             Ok(rule) if item.value.priority == 0 => rule.default_priority(),
             Ok(_) => item.value.priority,
             Err(error) => {
-                let message = format!("invalid rule: {:?}, {error}", item.value.rule);
-                errors.extend(report(&item.origin, subject.clone(), &message));
+                let text = format!("invalid rule: {:?}, {error}", item.value.rule);
+                errors.push(report(&item.origin, subject.clone(), Fault { text, hint: error.hint }));
                 item.value.priority
             }
         };
-        errors.extend(report(&item.origin, subject, NOT_SERVED));
+        errors.push(report(&item.origin, subject, Fault::new(NOT_SERVED, HINT)));
         let raw = RawTcpRouter { priority, ..item.value.clone() };
         let mut entry = listed(raw, &item.origin, Status::Disabled, errors, Vec::new());
         entry.priority = priority;
         listing.tcp_routers.insert(name.clone(), entry);
     }
     for (name, item) in &merged.udp_routers {
-        let errors = report(&item.origin, format!("UDP router `{}`", name.name()), UDP_NOT_SERVED);
+        let subject = format!("UDP router `{}`", name.name());
+        let errors = vec![report(&item.origin, subject, Fault::new(UDP_NOT_SERVED, HINT))];
         let entry = listed(item.value.clone(), &item.origin, Status::Disabled, errors, Vec::new());
         listing.udp_routers.insert(name.clone(), entry);
     }
