@@ -97,9 +97,16 @@ pub(super) fn variables(
     let mut config_file = None;
     let mut paths: BTreeMap<String, (String, String)> = BTreeMap::new();
     for (name, value) in variables {
-        let Some(rest) = name.strip_prefix(prefix) else { continue };
+        // As in Traefik, a variable may be written in small letters too.
+        let Some(rest) = name
+            .get(..prefix.len())
+            .filter(|start| start.eq_ignore_ascii_case(prefix))
+            .map(|start| &name[start.len()..])
+        else {
+            continue;
+        };
         let origin = Origin::Variable { name: name.clone() };
-        if rest == "CONFIGFILE" {
+        if rest.eq_ignore_ascii_case("CONFIGFILE") {
             if !value.is_empty() {
                 config_file = Some((value.clone(), origin));
             }
@@ -167,11 +174,16 @@ impl UnknownVariable {
     }
 }
 
-/// The path that a variable means: `_` separates, and numbers are indexes where a list is known to be.
+/// The path that a variable means: `_` separates, and numbers are indexes where a list is known to be, with
+/// brackets or as `_0_`.
 fn path_of<'a>(name: &str, shape: &'a Shape) -> Result<(String, &'a Shape), UnknownVariable> {
     let mut path = String::new();
     let mut shape = shape;
-    for segment in name.split('_') {
+    for segment in name.split('_').flat_map(|segment| match segment.split_once('[') {
+        Some((name, index)) => [Some(name), index.strip_suffix(']').or(Some(""))],
+        None => [Some(segment), None],
+    }) {
+        let Some(segment) = segment else { continue };
         let inner = match shape {
             Shape::List(inner)
                 if !segment.is_empty() && segment.bytes().all(|byte| byte.is_ascii_digit()) =>
