@@ -4,10 +4,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use config::Problem;
 use config::install::Install;
 use config::name::{EntryPointName, RouterName, ServiceName};
 use config::routing::{Router, Routing, Standing, Target};
+use config::{Origin, Problem, Severity};
 use foldhash::fast::RandomState;
 use http::HeaderValue;
 
@@ -35,9 +35,17 @@ pub fn compile(install: &Install, parts: Parts, previous: &Snapshot) -> Snapshot
         version: previous.version + 1,
         routes: Arc::new(compile_routes(install, &routing, previous)),
         routing: Arc::new(routing),
+        input_refused: problems.iter().any(is_about_a_whole_file),
         problems: problems.into(),
         providers: providers.into(),
     }
+}
+
+/// A file that cannot be read or parsed: its place says it all.
+fn is_about_a_whole_file(problem: &Problem) -> bool {
+    problem.severity == Severity::Error
+        && problem.subject.is_empty()
+        && matches!(problem.origin, Origin::File { .. })
 }
 
 fn compile_routes(install: &Install, routing: &Routing, previous: &Snapshot) -> Routes {
@@ -196,7 +204,6 @@ fn table(entries: Vec<RouteEntry>, before: Option<&Arc<RouteTable>>) -> Arc<Rout
 mod tests {
     use std::net::{IpAddr, Ipv4Addr};
 
-    use config::problem::Origin;
     use config::routing::{Observability, Scheme, Server};
     use http::{HeaderMap, Method};
 

@@ -33,6 +33,9 @@ pub struct Snapshot {
     pub problems: Arc<[Problem]>,
     /// What each provider last said.
     pub providers: Arc<[ProviderState]>,
+    /// The newest state of some input (a file, all that a provider said) could not be used at all: what is
+    /// published of it is its last good one.
+    pub input_refused: bool,
 }
 
 /// What a provider last said.
@@ -183,6 +186,7 @@ impl Snapshot {
             routing: Arc::default(),
             problems: Arc::default(),
             providers: Arc::default(),
+            input_refused: false,
         }
     }
 }

@@ -237,6 +237,9 @@ async fn follow_snapshots(state: Arc<AdminState>) {
     while let Some(snapshot) = state.snapshot.wait_for(|snapshot| snapshot.version > seen).await {
         seen = snapshot.version;
         state.telemetry.published(&snapshot, now());
+        if snapshot.input_refused {
+            state.telemetry.reload_failed();
+        }
     }
 }
 

@@ -264,6 +264,7 @@ impl Reconciler {
             routing: Arc::clone(&current.routing),
             problems: problems.into(),
             providers: Arc::clone(&current.providers),
+            input_refused: true,
         }
     }
 
@@ -342,7 +343,9 @@ fn build(sources: &Sources, previous: &Snapshot) -> Snapshot {
     }
     let (routing, found) = routing_of(sources);
     problems.extend(found);
-    compile(&sources.install, Parts { routing, problems, providers }, previous)
+    let mut snapshot = compile(&sources.install, Parts { routing, problems, providers }, previous);
+    snapshot.input_refused |= sources.providers.iter().any(|source| source.failure.is_some());
+    snapshot
 }
 
 /// What the providers said, brought together.

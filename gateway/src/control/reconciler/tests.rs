@@ -181,6 +181,7 @@ async fn what_cannot_be_built_changes_nothing_and_is_shown() {
     stage.shows(failure).await;
     assert!(stage.problems().contains(&"good".to_owned()));
     assert!(Arc::ptr_eq(&routes, &stage.snapshot.load().routes));
+    assert!(stage.snapshot.load().input_refused);
 
     // It costs the other provider nothing, and stays shown until the first says something better.
     stage.file.send(Order::Send(update("file", "another"))).await.unwrap();
@@ -189,6 +190,7 @@ async fn what_cannot_be_built_changes_nothing_and_is_shown() {
     stage.docker.send(Order::Send(update("docker", "better"))).await.unwrap();
     stage.shows("better").await;
     assert!(!stage.problems().contains(&failure.to_owned()));
+    assert!(!stage.snapshot.load().input_refused);
 }
 
 #[tokio::test(start_paused = true)]
