@@ -110,10 +110,10 @@ impl Container {
             }
             (State::Running, Health::Unhealthy) => Some(format!("container `{}` is unhealthy", self.name)),
             (State::Not(state), _) => Some(match state.as_str() {
-                "created" => format!("container `{}` was created but not started", self.name),
-                "exited" | "dead" => format!("container `{}` is stopped", self.name),
-                "removing" => format!("container `{}` is being removed", self.name),
-                other => format!("container `{}` is {other}", self.name),
+                "created" => {
+                    format!("container `{}` is not running: it was created but not started", self.name)
+                }
+                state => format!("container `{}` is not running ({state})", self.name),
             }),
         }
     }
