@@ -79,6 +79,8 @@ struct Found {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Stamp {
     modified: Option<SystemTime>,
+    /// Changes with the mode too: a file may become readable.
+    changed: (i64, i64),
     bytes: u64,
     inode: u64,
 }
@@ -119,11 +121,11 @@ impl Files {
                     }
                 },
                 () = woken(&mut watcher) => settle(&mut watcher).await,
-                _ = tick.tick(), if self.watch => {
-                    if self.look().await == self.found {
-                        continue;
-                    }
-                }
+                _ = tick.tick(), if self.watch => {}
+            }
+            // Neighbours in a watched folder change too.
+            if reload.is_none() && self.look().await == self.found {
+                continue;
             }
             let changed = self.read().await;
             self.follow(&mut watcher);
@@ -301,14 +303,19 @@ fn look_into(folder: &Path, entries: fs::ReadDir, depth: usize, found: &mut Foun
             found.cut = true;
             continue;
         }
-        let none = Stamp { modified: None, bytes: 0, inode: 0 };
+        let none = Stamp { modified: None, changed: (0, 0), bytes: 0, inode: 0 };
         found.files.insert(path.clone(), fs::metadata(&path).map_or(none, |metadata| stamp(&metadata)));
     }
 }
 
 fn stamp(metadata: &fs::Metadata) -> Stamp {
     use std::os::unix::fs::MetadataExt;
-    Stamp { modified: metadata.modified().ok(), bytes: metadata.len(), inode: metadata.ino() }
+    Stamp {
+        modified: metadata.modified().ok(),
+        changed: (metadata.ctime(), metadata.ctime_nsec()),
+        bytes: metadata.len(),
+        inode: metadata.ino(),
+    }
 }
 
 async fn read_all(found: &Found) -> BTreeMap<PathBuf, Result<String, String>> {
@@ -393,10 +400,15 @@ impl Watcher {
 
     fn follow(&mut self, source: &FileSource, found: &Found) {
         let mut wanted: BTreeSet<PathBuf> = found.folders.iter().chain(found.files.keys()).cloned().collect();
-        let (FileSource::File(root) | FileSource::Directory(root)) = source;
-        // Where it does not exist yet, its nearest folder that does.
-        let parent = if root.is_absolute() { root.clone() } else { Path::new(".").join(root) };
-        wanted.extend(parent.ancestors().skip(1).find(|folder| folder.is_dir()).map(Path::to_owned));
+        // A file may be replaced: its folder tells. What is not there yet is awaited in the nearest folder that is.
+        let awaited = match source {
+            FileSource::File(path) => Some(path),
+            FileSource::Directory(path) => found.absent.is_some().then_some(path),
+        };
+        if let Some(path) = awaited {
+            let path = if path.is_absolute() { path.clone() } else { Path::new(".").join(path) };
+            wanted.extend(path.ancestors().skip(1).find(|folder| folder.is_dir()).map(Path::to_owned));
+        }
         for gone in self.watched.difference(&wanted) {
             let _ = self.inner.unwatch(gone);
         }
@@ -432,5 +444,27 @@ async fn settle(watcher: &mut Option<Watcher>) {
         if timeout(SETTLE, watcher.wakes.recv()).await.is_err() {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn reading_and_following_do_not_wake_the_watcher_themselves() {
+        let folder = tempfile::TempDir::new().unwrap();
+        fs::write(folder.path().join("a.yml"), "http: {}").unwrap();
+        let source = FileSource::Directory(folder.path().to_owned());
+        let mut watcher = Watcher::new().unwrap();
+        for _ in 0..3 {
+            let found = look(&source);
+            watcher.follow(&source, &found);
+            assert_eq!(read_all(&found).await.len(), 1);
+        }
+        let wake = timeout(Duration::from_millis(400), watcher.wakes.recv()).await;
+        assert!(wake.is_err(), "it would read for ever");
+        fs::write(folder.path().join("a.yml"), "http: {} ").unwrap();
+        timeout(Duration::from_secs(20), watcher.wakes.recv()).await.unwrap().unwrap();
     }
 }
