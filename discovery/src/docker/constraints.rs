@@ -256,4 +256,13 @@ mod tests {
         let deep = format!("{}Label(`a`,`b`){}", "(".repeat(500), ")".repeat(500));
         assert!(Constraints::parse(&deep).unwrap_err().message.contains("too deeply"));
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_an_expression_or_an_error(text in r#"[LabelRegex()`"',\\ !&|äß]{0,40}"#) {
+            if let Err(error) = Constraints::parse(&text) {
+                proptest::prop_assert!(error.column <= text.chars().count() + 1);
+            }
+        }
+    }
 }
