@@ -54,7 +54,7 @@ test-long: ## `make test`, then 200 containers, longer soaks, and the arm64 prog
 	@tests/prepare.sh long
 	@$(MAKE) --no-print-directory arm64
 	@echo '==> behaviour, the long ones'
-	@HEARTHGATE_TEST_LONG=1 $(MAKE) --no-print-directory behaviour
+	@LONG_TESTS=1 $(MAKE) --no-print-directory behaviour
 
 bench: ## criterion, then the side-by-side comparison where its script is found (COMPARE=path)
 	$(CARGO) bench --workspace --locked
@@ -125,7 +125,7 @@ unit:
 
 behaviour:
 	@echo '==> behaviour on the wire, with real parts'
-	@$(STATIC) HEARTHGATE_BINARY=$(abspath $(TARGET_DIR))/$(STATIC_TARGET)/debug/hearthgate \
+	@$(STATIC) PROGRAM_UNDER_TEST=$(abspath $(TARGET_DIR))/$(STATIC_TARGET)/debug/hearthgate \
 	  $(CARGO) test --workspace --locked --test behaviour
 
 arm64:

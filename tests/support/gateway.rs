@@ -13,7 +13,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::client::{Address, Answer, ask, ask_for, request};
 use crate::wait::{eventually, holds};
@@ -24,7 +24,7 @@ const START_LIMIT: Duration = Duration::from_secs(20);
 /// The program under test. `make test` names it; a bare `cargo test` builds it once.
 pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(|| match env("HEARTHGATE_BINARY") {
+    BINARY.get_or_init(|| match env("PROGRAM_UNDER_TEST") {
         Some(path) => path.into(),
         None => build(),
     })
@@ -56,7 +56,7 @@ pub(crate) fn env(name: &str) -> Option<String> {
 
 /// True in `make test-long`.
 pub fn long() -> bool {
-    env("HEARTHGATE_TEST_LONG").is_some()
+    env("LONG_TESTS").is_some()
 }
 
 /// A command to be run to its end: `check`, `explain`, …
@@ -96,6 +96,8 @@ impl GatewayPlan {
     /// Entry point `web` on a free port of 127.0.0.1, the admin listener on a socket in a folder of its own, no provider.
     pub fn new() -> Self {
         let folder = tempfile::Builder::new().prefix("hgt-").tempdir().expect("there is a temporary folder");
+        // Apart from the routing files: whoever writes beside a watched file wakes the watcher.
+        std::fs::create_dir(folder.path().join("log")).expect("the temporary folder can be written to");
         let plan = Self { folder, arguments: Vec::new(), variables: Vec::new(), entry_points: Vec::new() };
         let admin = plan.admin_socket();
         let state = plan.path("state");
@@ -166,8 +168,8 @@ impl GatewayPlan {
             .args(&self.arguments)
             .envs(self.variables.iter().map(|(name, value)| (name, value)))
             .current_dir(self.folder.path())
-            .stdout(log("stdout"))
-            .stderr(log("stderr"));
+            .stdout(log("log/stdout"))
+            .stderr(log("log/stderr"));
         command
     }
 
@@ -201,7 +203,8 @@ impl GatewayProcess {
     /// Waits until `/ready` says 200.
     pub async fn ready(&mut self) {
         let admin = self.admin();
-        for _try in 0..2_000 {
+        let deadline = Instant::now() + START_LIMIT;
+        while Instant::now() < deadline {
             if let Ok(Some(status)) = self.child.try_wait() {
                 panic!("the gateway ended with {status} before it was ready:\n{}", self.log());
             }
@@ -299,12 +302,12 @@ impl GatewayProcess {
 
     /// What it wrote on standard output: the access log.
     pub fn stdout(&self) -> String {
-        std::fs::read_to_string(self.plan.path("stdout")).unwrap_or_default()
+        std::fs::read_to_string(self.plan.path("log/stdout")).unwrap_or_default()
     }
 
     /// All that it wrote.
     pub fn log(&self) -> String {
-        let stderr = std::fs::read_to_string(self.plan.path("stderr")).unwrap_or_default();
+        let stderr = std::fs::read_to_string(self.plan.path("log/stderr")).unwrap_or_default();
         format!("{}{stderr}", self.stdout())
     }
 }
