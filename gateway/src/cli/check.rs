@@ -86,3 +86,93 @@ fn json_report(problems: &[Problem]) -> String {
 pub(super) fn counted(count: usize, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::Value;
+
+    use super::*;
+
+    /// Tests run in the folder of their package; the examples name each other from there.
+    const EXAMPLES: &str = "../tests/data/check";
+
+    fn checked(file: &str, further: &[&str]) -> (String, u8) {
+        let mut arguments = vec![format!("--configFile={EXAMPLES}/{file}")];
+        arguments.extend(further.iter().map(|argument| (*argument).to_owned()));
+        try_check(&Call { arguments, variables: Arc::default() }).unwrap()
+    }
+
+    /// What is printed stands beside the examples.
+    fn check_golden(name: &str, text: &str) {
+        insta::with_settings!(
+            { snapshot_path => "../../../tests/data/check", prepend_module_to_snapshot => false, omit_expression => true },
+            { insta::assert_snapshot!(name, text); }
+        );
+    }
+
+    #[test]
+    fn every_fault_of_the_examples_is_told_with_its_place() {
+        let (text, code) = checked("hearthgate.yml", &[]);
+        assert_eq!(code, FAILED);
+        check_golden("check", &text);
+        for good in ["good.yml", "router `neighbour`", "guest `jellyfin`", "guest `vaultwarden`"] {
+            assert!(!text.contains(good), "{good} is good: {text}");
+        }
+    }
+
+    #[test]
+    fn an_install_configuration_that_cannot_be_used_is_told_whole() {
+        let (text, code) = checked("broken-install.yml", &[]);
+        assert_eq!(code, USAGE);
+        check_golden("broken_install", &text);
+        let values =
+            ["--entryPoints.web.address=:99999", "--accessLog.format=fancy", "--providers.fiel.filename=x"];
+        for value in values {
+            let call = Call { arguments: vec![value.to_owned()], variables: Arc::default() };
+            let (text, code) = try_check(&call).unwrap();
+            assert_eq!(code, USAGE, "{text}");
+            let flag = value.split('=').next().unwrap();
+            assert!(text.contains(flag), "{text}");
+        }
+    }
+
+    #[test]
+    fn json_says_what_text_says() {
+        let (text, _) = checked("hearthgate.yml", &[]);
+        let (report, code) = checked("hearthgate.yml", &["--format", "json"]);
+        assert_eq!(code, FAILED);
+        let report: Value = serde_json::from_str(&report).unwrap();
+        let texts: Vec<&str> = report["problems"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|problem| problem["text"].as_str().unwrap())
+            .collect();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(texts, lines[..lines.len() - 1]);
+    }
+
+    #[test]
+    fn good_files_have_no_problem() {
+        let folder = format!("--providers.file.filename={EXAMPLES}/routes/good.yml");
+        let arguments = vec!["--entryPoints.web.address=:80".to_owned(), folder];
+        let (text, code) = try_check(&Call { arguments, variables: Arc::default() }).unwrap();
+        assert_eq!((text.as_str(), code), ("no problems\n", OK));
+    }
+
+    #[test]
+    fn a_wrong_call_is_not_a_check() {
+        for arguments in [&["--format", "xml"][..], &["there"], &["--format"]] {
+            let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+            assert!(try_check(&Call { arguments, variables: Arc::default() }).is_err());
+        }
+    }
+
+    #[test]
+    fn a_problem_is_one_line_whatever_a_label_holds() {
+        let problem = Problem::error(config::Origin::container("a\nb", "1"), "router `x\r\n`", "bad\x1b[2J");
+        assert_eq!(text_report(&[problem]).lines().count(), 2);
+    }
+}

@@ -112,3 +112,76 @@ fn remote(arguments: &Arguments, question: &Question) -> Result<Explanation, (St
     serde_json::from_value(value)
         .map_err(|error| (format!("the gateway's answer cannot be read: {error}"), UNREACHABLE))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    /// Over the examples of `hearthgate check`.
+    fn explained(arguments: &[&str]) -> Result<(String, u8), (String, u8)> {
+        let mut all = vec!["--configFile=../tests/data/check/hearthgate.yml".to_owned()];
+        all.extend(arguments.iter().map(|argument| (*argument).to_owned()));
+        try_explain(&Call { arguments: all, variables: Arc::default() })
+    }
+
+    fn check(arguments: &[&str], expected: &str, code: u8) {
+        let (text, found) = explained(arguments).unwrap();
+        assert_eq!(text, expected, "{arguments:?}");
+        assert_eq!(found, code, "{arguments:?}");
+    }
+
+    #[test]
+    fn the_winner_and_the_nearest_miss_are_named() {
+        check(
+            &["http://blog.example.com/api/x", "--from", "192.0.2.7"],
+            "request      GET http://blog.example.com/api/x\n\
+             entry point  web (plain; it listens on the URL's port)\n\
+             client       192.0.2.7 (the address of the connection; this entry point asks no forwarding header)\n\
+             router       blog@file (priority 43)\n             \
+             Host(`blog.example.com`) && PathPrefix(`/`)\n\
+             near miss    blog-api@file: Method(`POST`) fails\n\
+             middlewares  none\n\
+             service      blog@file\n\
+             server       http://10.0.0.1:8080 (weight 1)\n\
+             server       http://10.0.0.2:8080 (weight 1)\n",
+            OK,
+        );
+        let (text, _) = explained(&["http://blog.example.com/api", "-X", "POST"]).unwrap();
+        assert!(text.contains("router       blog-api@file"), "{text}");
+        assert!(text.contains("matches too  blog@file"), "{text}");
+        let (text, code) =
+            explained(&["http://blog.example.com/", "-H", "Host: nobody.example.com"]).unwrap();
+        assert!(text.contains("answer       404 (no router matches)"), "{text}");
+        assert_eq!(code, FAILED);
+    }
+
+    #[test]
+    fn a_guest_and_a_router_without_its_service_say_what_they_answer() {
+        let (text, code) = explained(&["http://jellyfin.lan/"]).unwrap();
+        assert!(text.contains("@table") && text.contains("http://10.30.0.11:8096"), "{text}");
+        assert_eq!(code, OK);
+        let (text, code) = explained(&["http://f.example.com/"]).unwrap();
+        assert!(
+            text.contains("router       no-such-service@file") && text.contains("answer       503"),
+            "{text}"
+        );
+        assert_eq!(code, OK);
+    }
+
+    #[test]
+    fn a_wrong_question_is_refused() {
+        for (arguments, expected) in [
+            (&[][..], "which URL?"),
+            (&["http://a/", "--from", "here"], "`here` is not an IP address"),
+            (&["http://a/", "--format", "xml"], "there is no format `xml`; write `text` or `json`"),
+            (&["http://a/", "--entry-point", "wbe"], "there is no entry point `wbe`"),
+        ] {
+            assert_eq!(explained(arguments).unwrap_err(), (expected.to_owned(), USAGE), "{arguments:?}");
+        }
+        let (wrong, code) = explained(&["http://a/", "--admin", "127.0.0.1:1"]).unwrap_err();
+        assert!(wrong.starts_with("the gateway is not reachable: 127.0.0.1:1: "), "{wrong}");
+        assert_eq!(code, UNREACHABLE);
+    }
+}

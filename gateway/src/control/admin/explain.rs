@@ -359,6 +359,7 @@ fn at_entry_point(
             }
         }
     }
+    explanation.forget_other_hosts();
     if explanation.router.is_none() {
         let other = snapshot.routes.find(EntryPointId(position), !url.tls, &view);
         let reason = match other {
@@ -460,6 +461,14 @@ impl Explanation {
         }
         if let Some(reason) = &route.down {
             self.answer = unavailable(reason);
+        }
+    }
+
+    /// Routers of other hosts are worth a word only where there is nothing nearer.
+    fn forget_other_hosts(&mut self) {
+        let is_of_host = |miss: &NearMiss| !miss.failed.starts_with("Host");
+        if self.router.is_some() || self.near_misses.iter().any(is_of_host) {
+            self.near_misses.retain(is_of_host);
         }
     }
 
