@@ -375,8 +375,11 @@ impl Engine {
             async move { holds(ended.is_ok_and(|status| status.is_some()), "it still runs") }
         })
         .await;
-        // A killed engine leaves the file behind, in which the next one would find a living process of that number.
-        let _ = std::fs::remove_file(self.folder.path().join("pid"));
+        // A killed engine leaves these behind, and the next one would wait for the processes that they name: they may
+        // still be seen (nobody has waited for them), or their numbers be somebody else's by now.
+        for stale in ["pid", "exec/containerd/containerd.pid"] {
+            let _ = std::fs::remove_file(self.folder.path().join(stale));
+        }
     }
 }
 
