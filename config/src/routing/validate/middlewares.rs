@@ -7,7 +7,7 @@ use super::{Context, Fault, Referrer, Users, internal, listed, names};
 use crate::name::MiddlewareName;
 use crate::problem::Problem;
 use crate::routing::merge::Merged;
-use crate::routing::raw::{RawBuffering, RawHeaders, RawMiddleware};
+use crate::routing::raw::{Defined, RawBuffering, RawHeaders, RawMiddleware};
 use crate::routing::{Listing, Status};
 
 /// Deepest nesting of chains.
@@ -291,21 +291,21 @@ fn of_plugin(plugin: &BTreeMap<String, serde_json::Value>) -> Effect {
 
 /// Lists every middleware.
 pub(super) fn list(
-    merged: &Merged,
+    middlewares: BTreeMap<MiddlewareName, Defined<RawMiddleware>>,
     context: &Context,
     effects: &Effects,
     users: &Users,
     listing: &mut Listing,
 ) {
-    for (name, item) in &merged.middlewares {
-        let (status, errors) = match effects.get(name) {
+    for (name, item) in middlewares {
+        let (status, errors) = match effects.get(&name) {
             Some(Effect::Nothing) | None => (Status::Enabled, Vec::new()),
             Some(Effect::LeftOut(fault)) => (Status::Warning, vec![fault.listed()]),
             Some(Effect::Unavailable(fault)) => (Status::Disabled, vec![fault.listed()]),
         };
-        let used_by = names(users.middlewares.get(name));
-        let entry = listed(item.value.clone(), &item.origin, status, errors, used_by);
-        listing.middlewares.insert(name.clone(), entry);
+        let used_by = names(users.middlewares.get(&name));
+        let entry = listed(item.value, &item.origin, status, errors, used_by);
+        listing.middlewares.insert(name, entry);
     }
     for (name, raw) in internal::middlewares(context) {
         let used_by = names(users.middlewares.get(&name));

@@ -13,6 +13,7 @@ mod stream;
 mod tls;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::mem;
 
 use super::merge::Merged;
 use super::raw::{RawRouting, Scope};
@@ -73,14 +74,15 @@ pub fn route(providers: Vec<(ProviderName, RawRouting)>, context: &Context) -> (
 }
 
 /// Makes a [`Routing`] of what the providers sent. Every problem is returned, sorted.
-pub fn validate(merged: Merged, context: &Context) -> (Routing, Vec<Problem>) {
+pub fn validate(mut merged: Merged, context: &Context) -> (Routing, Vec<Problem>) {
     let mut problems = Vec::new();
     let mut routing = Routing::default();
     let effects = middlewares::judge(&merged, &mut problems);
     let states = services::judge(&merged, &effects, &mut problems);
     let users = routers::build(&merged, context, &effects, &states, &mut routing, &mut problems);
-    middlewares::list(&merged, context, &effects, &users, &mut routing.listing);
-    services::list(&merged, context, states, &users, &mut routing);
+    let (middlewares, services) = (mem::take(&mut merged.middlewares), mem::take(&mut merged.services));
+    middlewares::list(middlewares, context, &effects, &users, &mut routing.listing);
+    services::list(services, context, states, &users, &mut routing);
     stream::list(&merged, &mut routing.listing, &mut problems);
     tls::report(&merged, &mut problems);
     problems.sort();

@@ -305,9 +305,15 @@ fn transport(
 }
 
 /// Lists every service and keeps the good ones.
-pub(super) fn list(merged: &Merged, context: &Context, states: States, users: &Users, routing: &mut Routing) {
+pub(super) fn list(
+    mut services: BTreeMap<ServiceName, Defined<RawService>>,
+    context: &Context,
+    states: States,
+    users: &Users,
+    routing: &mut Routing,
+) {
     for (name, State { service, warnings }) in states {
-        let Some(item) = merged.services.get(&name) else { continue };
+        let Some(item) = services.remove(&name) else { continue };
         let mut errors: Vec<_> = warnings.iter().map(Fault::listed).collect();
         let status = match service {
             Ok(service) => {
@@ -320,7 +326,7 @@ pub(super) fn list(merged: &Merged, context: &Context, states: States, users: &U
             }
         };
         let used_by = names(users.services.get(&name));
-        let entry: Listed<_> = listed(item.value.clone(), &item.origin, status, errors, used_by);
+        let entry: Listed<_> = listed(item.value, &item.origin, status, errors, used_by);
         routing.listing.services.insert(name, entry);
     }
     for (name, _) in internal::services(context) {
