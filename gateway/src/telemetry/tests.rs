@@ -481,6 +481,7 @@ fn snapshot(version: u64, with_app: bool) -> Snapshot {
     }
     Snapshot {
         version,
+        input_refused: false,
         routes: Arc::new(Routes::default()),
         routing: Arc::new(routing),
         problems: vec![Problem::warning(Origin::Gateway, "x", "y")].into(),
