@@ -8,6 +8,9 @@ use config::Origin;
 use config::install::Install;
 use config::install::load::{Disk, load};
 use config::name::{RouterName, ServiceName};
+use config::routing::merge::qualify;
+use config::routing::raw::{Defined, RawLoadBalancer, RawRouter, RawRouting, RawServer, RawService};
+use config::routing::validate::{Context, validate};
 use config::routing::{Observability, Router, Routing, Scheme, Server, Service, Standing, Target};
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use gateway::snapshot::Snapshot;
@@ -93,5 +96,49 @@ fn snapshot_compile(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, snapshot_compile);
+/// What a provider sends: `count` routers, each with a service of its own.
+fn sent(count: usize) -> RawRouting {
+    let mut sent = RawRouting::default();
+    for index in 0..count {
+        let name = format!("app-{index}");
+        let rule = format!("Host(`app-{index}.example.com`) && PathPrefix(`/api`)");
+        let router = RawRouter { rule, service: name.clone(), ..RawRouter::default() };
+        let url = format!("http://10.{}.{}.{}:8080", index >> 16 & 255, index >> 8 & 255, index & 255);
+        let servers = vec![RawServer { url, ..RawServer::default() }];
+        let load_balancer = Some(RawLoadBalancer { servers, ..RawLoadBalancer::default() });
+        let service = RawService { load_balancer, ..RawService::default() };
+        sent.http.routers.insert(name.clone(), Defined::new(router, Origin::Gateway));
+        sent.http.services.insert(name, Defined::new(service, Origin::Gateway));
+    }
+    sent
+}
+
+/// All that lies between what a provider sends and the published snapshot.
+fn publish(install: &Install, context: &Context, sent: &RawRouting, previous: &Snapshot) -> Snapshot {
+    let (merged, mut problems) = qualify(vec![("docker".into(), sent.clone())]);
+    let (routing, found) = validate(merged, context);
+    problems.extend(found);
+    compile(install, Parts { routing, problems, providers: Vec::new() }, previous)
+}
+
+fn publish_change(criterion: &mut Criterion) {
+    let install = install();
+    let context = Context::new(&install);
+    let mut group = criterion.benchmark_group("publish_change");
+    group.sample_size(20);
+    for count in [100, 1_000, 10_000] {
+        let mut sent = sent(count);
+        let before = publish(&install, &context, &sent, &Snapshot::empty());
+        assert_eq!((before.routing.routers.len(), before.problems.len()), (count, 0), "all of it is served");
+        if let Some(router) = sent.http.routers.get_mut("app-50") {
+            router.value.rule = "Host(`moved.example.com`)".to_owned();
+        }
+        group.bench_function(format!("{count}_routers"), |bencher| {
+            bencher.iter(|| publish(&install, &context, black_box(&sent), &before));
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, snapshot_compile, publish_change);
 criterion_main!(benches);
