@@ -1,4 +1,4 @@
-//! All metrics, and all metric names, in one place. Names, labels and buckets of `traefik_*` are Traefik's, so
+//! All metrics, counted here and named in `exposition`. Names, labels and buckets of `traefik_*` are Traefik's, so
 //! that existing dashboards go on working; what is ours is `hearthgate_*`.
 //!
 //! Counting a request takes no lock: a thread keeps the counters of the combinations it has seen
@@ -6,7 +6,6 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fmt;
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -17,14 +16,12 @@ use config::name::{EntryPointName, RouterName, ServiceName};
 use config::problem::Severity;
 use http::header;
 use parking_lot::Mutex;
-use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
-use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 use smallvec::SmallVec;
 
+use super::exposition::{Scrape, Values, to_prometheus_text};
 use super::{AccessRecord, Exposition};
-use crate::snapshot::{EntryPointId, ProviderState, Snapshot};
+use crate::snapshot::{EntryPointId, Snapshot};
 
 /// Combinations that one thread keeps at hand; beyond, it starts again. Names, codes, methods and protocols are
 /// bounded, so this is reached only by an extreme configuration.
@@ -67,16 +64,16 @@ struct AllSeries {
 
 /// One label set of the `*_requests_*` families.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Key {
-    owner: Owner,
-    code: u16,
-    method: &'static str,
-    protocol: &'static str,
+pub(super) struct Key {
+    pub(super) owner: Owner,
+    pub(super) code: u16,
+    pub(super) method: &'static str,
+    pub(super) protocol: &'static str,
 }
 
 /// What a series is counted for.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Owner {
+pub(super) enum Owner {
     EntryPoint(usize),
     Router(RouterName, Option<ServiceName>),
     Service(ServiceName),
@@ -507,289 +504,4 @@ fn refusal(record: &AccessRecord<'_>) -> Option<&'static str> {
         504 => "gateway_timeout",
         _ => "other",
     })
-}
-
-/// The counters of one label set, read at one moment.
-#[derive(Debug)]
-struct Values {
-    requests: u64,
-    request_bytes: u64,
-    response_bytes: u64,
-    duration_seconds: f64,
-    buckets: Vec<u64>,
-}
-
-/// Everything that one scrape shows.
-#[derive(Debug)]
-struct Scrape {
-    entry_points: Vec<EntryPointName>,
-    open_connections: Vec<i64>,
-    bounds: Arc<[f64]>,
-    requests: Vec<(Key, Values)>,
-    retries: Vec<(ServiceName, u64)>,
-    refusals: Vec<((usize, &'static str), u64)>,
-    reloads: u64,
-    last_reload_success: u64,
-    dropped_lines: u64,
-    servers: Vec<(ServiceName, Arc<str>, i64)>,
-    errors: i64,
-    warnings: i64,
-    providers: Vec<ProviderState>,
-    version: u64,
-}
-
-impl Collector for Scrape {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let counters = [
-            ("traefik_config_reloads", "Configuration reloads", self.reloads),
-            (
-                "hearthgate_access_log_dropped_lines",
-                "Access log lines dropped because the log could not be written fast enough",
-                self.dropped_lines,
-            ),
-        ];
-        for (name, help, value) in counters {
-            encoder
-                .encode_descriptor(name, help, None, MetricType::Counter)?
-                .encode_counter::<NoLabelSet, _, u64>(&value, None)?;
-        }
-        let gauges = [
-            (
-                "traefik_config_last_reload_success",
-                "Last successful configuration reload in Unix seconds, 0 after one that failed",
-                self.last_reload_success,
-            ),
-            ("hearthgate_configuration_version", "Version of the published configuration", self.version),
-        ];
-        for (name, help, value) in gauges {
-            encoder.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(&value)?;
-        }
-        family(
-            &mut encoder,
-            "traefik_open_connections",
-            "How many open connections exist, by entry point and protocol",
-            MetricType::Gauge,
-            self.entry_points.iter().zip(&self.open_connections),
-            |metric, (name, open)| {
-                metric
-                    .encode_family(&[("entrypoint", name.as_str()), ("protocol", "TCP")])?
-                    .encode_gauge(open)
-            },
-        )?;
-        for kind in [Kind::EntryPoint, Kind::Router, Kind::Service] {
-            self.encode_requests(&mut encoder, kind)?;
-        }
-        family(
-            &mut encoder,
-            "traefik_service_retries",
-            "How many request retries happened on a service",
-            MetricType::Counter,
-            self.retries.iter(),
-            |metric, (service, count)| {
-                metric
-                    .encode_family(&[("service", service.as_str())])?
-                    .encode_counter::<NoLabelSet, _, u64>(count, None)
-            },
-        )?;
-        family(
-            &mut encoder,
-            "traefik_service_server_up",
-            "Whether a server of a service is up, 0 or 1",
-            MetricType::Gauge,
-            self.servers.iter(),
-            |metric, (service, url, up)| {
-                metric.encode_family(&[("service", service.as_str()), ("url", url)])?.encode_gauge(up)
-            },
-        )?;
-        family(
-            &mut encoder,
-            "hearthgate_refusals",
-            "Requests answered by the gateway in place of a server, by entry point and reason",
-            MetricType::Counter,
-            self.refusals.iter(),
-            |metric, ((entry_point, reason), count)| {
-                let entry_point = self.entry_points.get(*entry_point).map_or("", EntryPointName::as_str);
-                metric
-                    .encode_family(&[("entrypoint", entry_point), ("reason", *reason)])?
-                    .encode_counter::<NoLabelSet, _, u64>(count, None)
-            },
-        )?;
-        family(
-            &mut encoder,
-            "hearthgate_problems",
-            "Problems of the current configuration, by severity",
-            MetricType::Gauge,
-            [("error", self.errors), ("warning", self.warnings)].iter(),
-            |metric, (severity, count)| metric.encode_family(&[("severity", *severity)])?.encode_gauge(count),
-        )?;
-        family(
-            &mut encoder,
-            "hearthgate_provider_up",
-            "Whether a provider has answered and its source still does, 0 or 1",
-            MetricType::Gauge,
-            self.providers.iter(),
-            |metric, provider| {
-                let up = i64::from(provider.answered && provider.stale.is_none());
-                metric.encode_family(&[("provider", provider.name.as_str())])?.encode_gauge(&up)
-            },
-        )?;
-        family(
-            &mut encoder,
-            "hearthgate_build_info",
-            "The running version, always 1",
-            MetricType::Gauge,
-            [env!("CARGO_PKG_VERSION")].iter(),
-            |metric, version| metric.encode_family(&[("version", *version)])?.encode_gauge(&1_i64),
-        )
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    EntryPoint,
-    Router,
-    Service,
-}
-
-impl Kind {
-    fn name(self) -> &'static str {
-        match self {
-            Self::EntryPoint => "entrypoint",
-            Self::Router => "router",
-            Self::Service => "service",
-        }
-    }
-}
-
-impl Scrape {
-    /// The four families of one kind.
-    fn encode_requests(&self, encoder: &mut DescriptorEncoder<'_>, kind: Kind) -> fmt::Result {
-        let of_kind = || {
-            self.requests.iter().filter(move |(key, _)| {
-                kind == match key.owner {
-                    Owner::EntryPoint(_) => Kind::EntryPoint,
-                    Owner::Router(..) => Kind::Router,
-                    Owner::Service(_) => Kind::Service,
-                }
-            })
-        };
-        let prefix = format!("traefik_{}", kind.name());
-        let what = match kind {
-            Kind::EntryPoint => "an entry point",
-            Kind::Router => "a router",
-            Kind::Service => "a service",
-        };
-        let split = "by status code, method and protocol";
-        let counter = |values: &Values, metric: &str| match metric {
-            "requests" => values.requests,
-            "requests_bytes" => values.request_bytes,
-            _ => values.response_bytes,
-        };
-        for (metric_name, help) in [
-            ("requests", format!("How many requests were processed on {what}, {split}")),
-            ("requests_bytes", format!("Total size of request bodies on {what} in bytes, {split}")),
-            ("responses_bytes", format!("Total size of response bodies on {what} in bytes, {split}")),
-        ] {
-            family(
-                encoder,
-                &format!("{prefix}_{metric_name}"),
-                &help,
-                MetricType::Counter,
-                of_kind(),
-                |metric, (key, values)| {
-                    let code = key.code.to_string();
-                    metric
-                        .encode_family(&self.labels(key, &code).as_slice())?
-                        .encode_counter::<NoLabelSet, _, u64>(&counter(values, metric_name), None)
-                },
-            )?;
-        }
-        family(
-            encoder,
-            &format!("{prefix}_request_duration_seconds"),
-            &format!("How long requests took on {what}, {split}"),
-            MetricType::Histogram,
-            of_kind(),
-            |metric, (key, values)| {
-                let code = key.code.to_string();
-                let buckets: Vec<(f64, u64)> = self
-                    .bounds
-                    .iter()
-                    .copied()
-                    .chain([f64::INFINITY])
-                    .zip(values.buckets.iter().copied())
-                    .collect();
-                let count = values.buckets.iter().sum();
-                metric.encode_family(&self.labels(key, &code).as_slice())?.encode_histogram::<NoLabelSet>(
-                    values.duration_seconds,
-                    count,
-                    &buckets,
-                    None,
-                )
-            },
-        )
-    }
-
-    /// Labels in alphabetical order, as Traefik writes them.
-    fn labels<'a>(&'a self, key: &'a Key, code: &'a str) -> SmallVec<[(&'static str, &'a str); 5]> {
-        let mut labels = SmallVec::new();
-        labels.push(("code", code));
-        if let Owner::EntryPoint(position) = &key.owner {
-            labels.push(("entrypoint", self.entry_points.get(*position).map_or("", EntryPointName::as_str)));
-        }
-        labels.push(("method", key.method));
-        labels.push(("protocol", key.protocol));
-        match &key.owner {
-            Owner::EntryPoint(_) => {}
-            Owner::Router(router, service) => {
-                labels.push(("router", router.as_str()));
-                labels.push(("service", service.as_ref().map_or("", ServiceName::as_str)));
-            }
-            Owner::Service(service) => labels.push(("service", service.as_str())),
-        }
-        labels
-    }
-}
-
-/// One family; nothing at all where it has no series.
-fn family<T>(
-    encoder: &mut DescriptorEncoder<'_>,
-    name: &str,
-    help: &str,
-    kind: MetricType,
-    items: impl Iterator<Item = T>,
-    mut write: impl FnMut(&mut MetricEncoder<'_>, T) -> fmt::Result,
-) -> fmt::Result {
-    let mut items = items.peekable();
-    if items.peek().is_none() {
-        return Ok(());
-    }
-    let mut metric = encoder.encode_descriptor(name, help, None, kind)?;
-    items.try_for_each(|item| write(&mut metric, item))
-}
-
-/// The older text format: there the `# HELP` and `# TYPE` lines of a counter carry `_total` too, and `# EOF` is
-/// not part of it.
-fn to_prometheus_text(open_metrics: &str) -> String {
-    let mut text = String::with_capacity(open_metrics.len());
-    let mut lines = open_metrics.lines().peekable();
-    while let Some(line) = lines.next() {
-        if line == "# EOF" {
-            continue;
-        }
-        let counter =
-            |line: &str| line.strip_prefix("# TYPE ").is_some_and(|rest| rest.ends_with(" counter"));
-        let of_counter = counter(line) || lines.peek().is_some_and(|next| counter(next));
-        match line.split_once(' ').and_then(|(_, rest)| rest.split_once(' ')) {
-            Some((keyword @ ("HELP" | "TYPE"), rest)) if of_counter && line.starts_with("# ") => {
-                let (name, rest) = rest.split_once(' ').unwrap_or((rest, ""));
-                text.push_str(&format!("# {keyword} {name}_total {rest}\n"));
-            }
-            _ => {
-                text.push_str(line);
-                text.push('\n');
-            }
-        }
-    }
-    text
 }

@@ -2,6 +2,7 @@
 
 mod access_log;
 mod escape;
+mod exposition;
 mod log_line;
 mod log_writer;
 pub mod logging;
