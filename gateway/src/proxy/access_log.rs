@@ -67,6 +67,26 @@ pub(super) fn record(shared: &Shared, context: &RequestContext, ending: &Ending<
     });
 }
 
+/// Leaves the record of a request that was cut together with its connection; its head is gone with the session.
+pub(super) fn record_cut(shared: &Shared, context: &RequestContext) {
+    let (Some(connection), Some(times)) = (&context.connection, context.times) else {
+        return;
+    };
+    let identity = context.identity.as_ref();
+    shared.recorder.record(&AccessRecord {
+        client: identity.map_or_else(|| peer_address(connection.peer), |identity| identity.client.address),
+        route: context.route.as_ref(),
+        service: context.service.as_ref(),
+        upstream: context.upstream.as_ref(),
+        origin_status: context.origin_status,
+        retries: context.attempts.saturating_sub(1),
+        origin_duration: context.origin_started.map_or(Duration::ZERO, |started| started.elapsed()),
+        upgraded: context.origin_status == 101,
+        request_id: identity.and_then(|identity| identity.request_id.to_str().ok()).unwrap_or_default(),
+        ..without_head(connection, times, context.origin_status, "connection_cut")
+    });
+}
+
 /// Leaves the record of a head that no session saw.
 pub(super) fn record_refused_head(
     shared: &Shared,
@@ -75,7 +95,16 @@ pub(super) fn record_refused_head(
     rejection: &Rejection,
     sent: bool,
 ) {
+    let status = if sent { rejection.status().as_u16() } else { 499 };
     shared.recorder.record(&AccessRecord {
+        response_body_bytes: if sent { rejection.sentence().len() as u64 } else { 0 },
+        ..without_head(connection, times, status, rejection.reason())
+    });
+}
+
+/// What is known where no head is.
+fn without_head<'a>(connection: &Connection, times: Times, status: u16, reason: &'a str) -> AccessRecord<'a> {
+    AccessRecord {
         entry_point: connection.entry_point.id,
         tls: connection.tls,
         peer: connection.peer,
@@ -89,8 +118,8 @@ pub(super) fn record_refused_head(
         upstream: None,
         origin_status: 0,
         origin_body_bytes: 0,
-        status: if sent { rejection.status().as_u16() } else { 499 },
-        response_body_bytes: if sent { rejection.sentence().len() as u64 } else { 0 },
+        status,
+        response_body_bytes: 0,
         response_headers: None,
         retries: 0,
         started: times.wall,
@@ -98,9 +127,9 @@ pub(super) fn record_refused_head(
         origin_duration: Duration::ZERO,
         grpc_status: None,
         upgraded: false,
-        reason: rejection.reason(),
+        reason,
         request_id: "",
-    });
+    }
 }
 
 fn peer_address(peer: Option<SocketAddr>) -> std::net::IpAddr {

@@ -17,6 +17,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
+use super::access_log;
 use super::identity::Identity;
 use super::upstream::Resolver;
 use crate::internal::InternalServices;
@@ -203,6 +204,7 @@ fn fold_range(range: ipnet::IpNet) -> ipnet::IpNet {
 /// One client connection.
 #[derive(Debug)]
 pub(super) struct Connection {
+    shared: Arc<Shared>,
     pub(super) entry_point: Arc<EntryPointState>,
     /// TCP peer, folded; none on a Unix socket.
     pub(super) peer: Option<SocketAddr>,
@@ -217,8 +219,13 @@ const IDLE: u8 = 1;
 const CLOSING: u8 = 2;
 
 impl Connection {
-    pub(super) fn new(entry_point: Arc<EntryPointState>, peer: Option<SocketAddr>) -> Self {
+    pub(super) fn new(
+        shared: &Arc<Shared>,
+        entry_point: Arc<EntryPointState>,
+        peer: Option<SocketAddr>,
+    ) -> Self {
         Self {
+            shared: Arc::clone(shared),
             entry_point,
             peer: peer.map(|peer| SocketAddr::new(peer.ip().to_canonical(), peer.port())),
             tls: false,
@@ -420,6 +427,19 @@ pub(super) struct RequestContext {
     pub(super) reason: Cow<'static, str>,
     /// Status recorded in place of the one on the wire: 499, or 0.
     pub(super) status: Option<u16>,
+    /// Its record is left.
+    pub(super) recorded: bool,
+}
+
+/// A request whose connection was cut has no phase left to record it.
+impl Drop for RequestContext {
+    fn drop(&mut self) {
+        if !self.recorded
+            && let Some(connection) = &self.connection
+        {
+            access_log::record_cut(&connection.shared, self);
+        }
+    }
 }
 
 /// When a request began.

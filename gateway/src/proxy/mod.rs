@@ -124,6 +124,8 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
 const TRUSTED_HOSTS_INTERVAL: Duration = Duration::from_secs(30);
 /// How often draining looks for connections that have become idle.
 const DRAIN_INTERVAL: Duration = Duration::from_millis(50);
+/// How long connections that were cut may take to go.
+const CUT_LIMIT: Duration = Duration::from_secs(1);
 
 /// What the hot path is built from.
 #[derive(Debug)]
@@ -286,6 +288,8 @@ impl Proxy {
             cut += self.shared.connections.cut(|connection| connection.entry_point.id == id);
         }
         self.stop();
+        // What was cut leaves its records on the way out.
+        drop(tokio::time::timeout(CUT_LIMIT, self.shared.connections.all_closed()).await);
         cut
     }
 

@@ -510,6 +510,7 @@ impl ProxyHttp for Gateway {
     }
 
     async fn logging(&self, session: &mut Session, _error: Option<&Error>, context: &mut RequestContext) {
+        context.recorded = true;
         context.origin_body_bytes = session.upstream_body_bytes_received() as u64;
         let response = session.response_written();
         let ending = Ending {

@@ -40,6 +40,8 @@ const MAX_H2_STREAMS: usize = 100;
 const SWITCHING_GROUP: u64 = 1;
 /// How long an address behind a name is used before it is looked up again.
 const RESOLVED_FOR: Duration = Duration::from_secs(30);
+/// How long a name that could not be looked up is not looked up again.
+const FAILED_FOR: Duration = Duration::from_secs(1);
 /// Longest wait for the first look-up of a name.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -83,6 +85,8 @@ struct Named {
     /// Which of the addresses is in use; moves on when one cannot be reached.
     position: AtomicUsize,
     refreshing: AtomicBool,
+    /// When it was last looked up in vain.
+    failed: ArcSwapOption<Instant>,
 }
 
 #[derive(Debug)]
@@ -108,6 +112,7 @@ impl Prepared {
                 resolved: ArcSwapOption::empty(),
                 position: AtomicUsize::new(0),
                 refreshing: AtomicBool::new(false),
+                failed: ArcSwapOption::empty(),
             })),
         };
         Self { host: host.unwrap_or_else(|| HeaderValue::from_static("")), address }
@@ -194,6 +199,14 @@ impl Named {
                 }
                 resolved
             }
+            None if self
+                .failed
+                .load()
+                .as_ref()
+                .is_some_and(|failed| now.duration_since(**failed) < FAILED_FOR) =>
+            {
+                return Err(Rejection::BadGateway("server_name_not_resolved"));
+            }
             None => self.resolve(resolver).await.ok_or(Rejection::BadGateway("server_name_not_resolved"))?,
         };
         let position = self.position.load(Ordering::Relaxed) % resolved.addresses.len();
@@ -215,6 +228,7 @@ impl Named {
         let addresses = resolver.look_up(&self.host, self.port).await;
         if addresses.is_empty() {
             // Names that vanish for a moment keep their last addresses.
+            self.failed.store(Some(Arc::new(Instant::now())));
             return None;
         }
         let resolved = Arc::new(Resolved { addresses, since: Instant::now() });

@@ -179,6 +179,8 @@ async fn draining_cuts_what_does_not_end() {
     eventually(|| (proxy.proxy.open_connections() == 1).then_some(())).await;
     assert_eq!(proxy.proxy.drain().await, 1);
     client.is_closed().await;
+    let records = proxy.records(1).await;
+    assert_eq!((&*records[0].reason, &*records[0].router), ("connection_cut", "blog@test"));
     task.abort();
 }
 
