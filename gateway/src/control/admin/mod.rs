@@ -1,5 +1,5 @@
 //! The admin API: on a listener of its own ([`serve`]), and in part behind `api@internal`, `ping@internal` and
-//! their like ([`internal_services`]). Its answers are built from a snapshot; nothing here changes one.
+//! their like (`internal_services`). Its answers are built from a snapshot; nothing here changes one.
 
 mod answer;
 pub mod explain;
