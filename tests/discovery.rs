@@ -55,7 +55,8 @@ async fn a_container_is_served_within_a_second_of_its_start_and_refused_within_a
     assert!(answer.header("retry-after").parse::<u32>().is_ok(), "{:?}", answer.headers);
     assert!(!answer.text().contains("blog"), "the client learns nothing: {}", answer.text());
     let explained = gateway.admin_get("/api/explain?url=http://blog.test/").await.text();
-    assert!(explained.contains("blog@docker") && explained.contains("is stopped"), "{explained}");
+    let reason = format!("container `{}` is ", docker.name("blog"));
+    assert!(explained.contains("blog@docker") && explained.contains(&reason), "{explained}");
 
     // It comes back with the same name and another address.
     blog.start().await;

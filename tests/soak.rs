@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
-use tests::client::websocket;
-use tests::gateway::{GatewayPlan, long};
+use tests::client::{Stream, ask_for, websocket};
+use tests::gateway::long;
+use tests::in_process::TestGateway;
 use tests::load::{Load, LoadPlan};
 use tests::origin::Origin;
 use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
 /// Between two changes: 200 of them in 20 seconds.
@@ -37,13 +39,9 @@ fn routes(version: usize, stays: &Origin, other: &Origin) -> String {
 async fn two_hundred_changes_in_twenty_seconds_cut_nobody() {
     let changes = if long() { 2_000 } else { 200 };
     let (stays, other) = (Origin::start("stays").await, Origin::start("other").await);
-    let gateway = GatewayPlan::new()
-        .routes(&routes(0, &stays, &other))
-        .argument("--providers.providersThrottleDuration=0s")
-        .start()
-        .await;
-    gateway.answers("stays.test", "/", 200, SOON).await;
-    let before = gateway.reload().await.json()["version"].as_u64();
+    // A provider without a watcher in front of it, so that each change is published and none is folded into the next.
+    let gateway = TestGateway::start(&routes(0, &stays, &other), &[]).await;
+    let before = gateway.running().snapshot().load().version;
 
     let mut sockets = Vec::new();
     for number in 0..50 {
@@ -62,28 +60,24 @@ async fn two_hundred_changes_in_twenty_seconds_cut_nobody() {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     for version in 1..=changes {
         ticks.tick().await;
-        gateway.plan().write("routes.new", &routes(version, &stays, &other));
-        std::fs::rename(gateway.plan().path("routes.new"), gateway.plan().path("routes.yml"))
-            .expect("one folder");
+        gateway.say(&routes(version, &stays, &other)).await;
+        // The change is in force for the next request.
+        let answer = ask_for(gateway.web(), &format!("v{version}.test"), "/").await.expect("an answer");
+        assert_eq!(answer.status, 200, "version {version}");
         // Each socket is used during the changes, not only after them.
-        let socket = &mut sockets[version % 50];
-        socket.send(Message::text(version.to_string())).await.expect("it is open");
-        let echo = timeout(SOON, socket.next()).await.expect("an echo in time").expect("it is open");
-        assert_eq!(echo.expect("a message"), Message::text(version.to_string()));
+        echo(&mut sockets[version % 50], &version.to_string()).await;
     }
-    // The last version is in force.
-    gateway.answers(&format!("v{changes}.test"), "/", 200, SOON).await;
     load.stop().await.assert_flawless(changes as u64);
-    for (number, socket) in sockets.iter_mut().enumerate() {
-        socket
-            .send(Message::text("still here"))
-            .await
-            .unwrap_or_else(|error| panic!("socket {number}: {error}"));
-        let echo = timeout(SOON, socket.next()).await.expect("an echo in time").expect("it is open");
-        assert_eq!(echo.expect("a message"), Message::text("still here"), "socket {number}");
+    for socket in &mut sockets {
+        echo(socket, "still here").await;
     }
-    // Changes were published one by one, not only the last of them.
-    let now = gateway.reload().await.json()["version"].as_u64();
-    let published = now.zip(before).map(|(now, before)| now - before);
-    assert!(published.is_some_and(|count| count >= changes as u64 / 2), "from {before:?} to {now:?}");
+    let published = gateway.running().snapshot().load().version - before;
+    assert!(published >= changes as u64, "{published} versions were published");
+}
+
+/// Sends a text, and waits for it to come back.
+async fn echo(socket: &mut WebSocketStream<Box<dyn Stream>>, text: &str) {
+    socket.send(Message::text(text)).await.expect("it is open");
+    let echo = timeout(SOON, socket.next()).await.expect("an echo in time").expect("it is open");
+    assert_eq!(echo.expect("a message"), Message::text(text));
 }

@@ -400,6 +400,15 @@ impl Drop for Engine {
             let _ = child.wait();
         }
         let _ = Command::new("ip").args(["link", "del", &self.bridge]).output();
+        // With `live-restore` an engine leaves its mounts behind.
+        let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+        let ours = mounts.lines().filter_map(|line| line.split(' ').nth(1));
+        let mut ours: Vec<_> =
+            ours.filter(|place| Path::new(place).starts_with(self.folder.path())).collect();
+        ours.sort_unstable();
+        for place in ours.iter().rev() {
+            let _ = Command::new("umount").args(["-l", place]).output();
+        }
     }
 }
 

@@ -220,7 +220,12 @@ impl DockerProvider {
         let mut backoff = Backoff::new(FIRST_DELAY, LONGEST_DELAY);
         let mut reloads_open = true;
         let mut listing = Some(begin(&api, &mut agenda));
+        // The event stream has ended while a list was under way, which still says whether the engine is well.
+        let mut ending = false;
         loop {
+            if ending && listing.is_none() {
+                return End::Lost;
+            }
             let next = match listing {
                 None => agenda.next(&self.known),
                 Some(_) => None,
@@ -246,11 +251,13 @@ impl DockerProvider {
                     Some(Err(error)) => {
                         // A proxy that cuts idle streams does this all day.
                         tracing::debug!(%error, "the event stream broke");
-                        return End::Lost;
+                        ending = true;
+                        events = futures_util::stream::pending().boxed();
                     }
                     None => {
                         tracing::debug!("the event stream ended");
-                        return End::Lost;
+                        ending = true;
+                        events = futures_util::stream::pending().boxed();
                     }
                 },
                 (asked, routine, answer) = async { match &mut listing { Some(listing) => listing.await, None => std::future::pending().await } } => {
