@@ -183,15 +183,16 @@ impl GatewayPlan {
     /// Starts it, and does not wait.
     pub fn spawn(self) -> GatewayProcess {
         let child = self.command().spawn().expect("the program runs");
-        GatewayProcess { plan: self, child }
+        GatewayProcess { child, plan: self }
     }
 }
 
 /// A gateway that runs. Killed on drop.
 #[derive(Debug)]
 pub struct GatewayProcess {
-    plan: GatewayPlan,
+    // Ends before its folder goes.
     child: Child,
+    plan: GatewayPlan,
 }
 
 impl GatewayProcess {
