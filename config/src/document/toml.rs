@@ -1,4 +1,4 @@
-//! TOML.
+//! TOML documents as a tree of values, each with its line and column.
 
 use std::path::Path;
 
