@@ -2,7 +2,7 @@
 //! `raw` types.
 //!
 //! Files, labels, flags and variables differ in how a value is written, not in what it means: each becomes a
-//! [`Node`] tree, and [`decode`] turns a tree into any `serde` type with Traefik's rules: keys of structures in
+//! [`Node`] tree, and [`decode()`] turns a tree into any `serde` type with Traefik's rules: keys of structures in
 //! any case, keys of maps as written, `10s` or `10` as a duration, `a, b` as a list where labels write lists so.
 //!
 //! Depth and size are bounded everywhere: documents and labels are written by others.

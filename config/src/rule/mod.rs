@@ -1,4 +1,4 @@
-//! The rule language of routers: `Host(..) && PathPrefix(..)`, Traefik v3 syntax. [`parse`] makes a [`Rule`],
+//! The rule language of routers: `Host(..) && PathPrefix(..)`, Traefik v3 syntax. [`parse()`] makes a [`Rule`],
 //! [`parse_tcp`] a [`TcpRule`]; errors point at the column.
 
 mod parse;

@@ -46,7 +46,20 @@ impl Identity {
 #[derive(Debug, Default)]
 pub(super) struct Edits {
     pub(super) remove: SmallVec<[HeaderName; 4]>,
-    pub(super) set: SmallVec<[(&'static str, HeaderValue); 10]>,
+    pub(super) set: SmallVec<[(&'static Field, HeaderValue); 10]>,
+}
+
+/// A field that we set: its name, ready to be compared and inserted, and as it is written where case is kept.
+#[derive(Debug)]
+pub(super) struct Field {
+    pub(super) name: HeaderName,
+    pub(super) written: &'static str,
+}
+
+impl Field {
+    const fn new(name: &'static str, written: &'static str) -> Self {
+        Self { name: HeaderName::from_static(name), written }
+    }
 }
 
 /// What the stage finds.
@@ -67,7 +80,7 @@ pub(super) fn identify(
     request: &Parts,
 ) -> Result<Identified, Rejection> {
     let entry_point = &connection.entry_point;
-    let forwarded_for = request.headers.get_all(X_FORWARDED_FOR).iter().map(HeaderValue::as_bytes);
+    let forwarded_for = request.headers.get_all(&FORWARDED_FOR.name).iter().map(HeaderValue::as_bytes);
     let client = client_ip::client(
         connection.peer_address(),
         entry_point.client_source,
@@ -95,28 +108,33 @@ pub(super) fn identify(
     } else {
         client_value.clone()
     };
-    set.push(("X-Forwarded-For", forwarded_for));
-    set.push(("X-Real-Ip", client_value));
+    set.push((&FORWARDED_FOR, forwarded_for));
+    set.push((&REAL_IP, client_value));
     set_forwarded_target(connection, request, trusted, &mut edits);
     let set = &mut edits.set;
-    set.push(("X-Forwarded-Server", shared.server_name.clone()));
-    set.push(("X-Request-Id", request_id.clone()));
+    set.push((&FORWARDED_SERVER, shared.server_name.clone()));
+    set.push((&REQUEST_ID, request_id.clone()));
     if wants_upgrade {
-        set.push(("Connection", HeaderValue::from_static("Upgrade")));
-        set.push(("Upgrade", HeaderValue::from_static("websocket")));
+        set.push((&CONNECTION, HeaderValue::from_static("Upgrade")));
+        set.push((&UPGRADE, HeaderValue::from_static("websocket")));
     }
     if request.headers.contains_key(header::TE) && lists(&request.headers, &header::TE, b"trailers") {
-        set.push(("Te", HeaderValue::from_static("trailers")));
+        set.push((&TE, HeaderValue::from_static("trailers")));
     }
     let is_stream = wants_upgrade || asks_for_stream(&request.headers);
     Ok(Identified { identity: Identity { client, request_id }, edits, wants_upgrade, is_stream })
 }
 
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
-const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+static FORWARDED_FOR: Field = Field::new("x-forwarded-for", "X-Forwarded-For");
+static FORWARDED_PROTO: Field = Field::new("x-forwarded-proto", "X-Forwarded-Proto");
+static FORWARDED_HOST: Field = Field::new("x-forwarded-host", "X-Forwarded-Host");
+static FORWARDED_PORT: Field = Field::new("x-forwarded-port", "X-Forwarded-Port");
+static FORWARDED_SERVER: Field = Field::new("x-forwarded-server", "X-Forwarded-Server");
+static REAL_IP: Field = Field::new("x-real-ip", "X-Real-Ip");
+static REQUEST_ID: Field = Field::new("x-request-id", "X-Request-Id");
+static CONNECTION: Field = Field::new("connection", "Connection");
+static UPGRADE: Field = Field::new("upgrade", "Upgrade");
+static TE: Field = Field::new("te", "Te");
 
 /// Whose a field name is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -262,21 +280,27 @@ fn asks_for_stream(headers: &HeaderMap) -> bool {
 fn set_forwarded_target(connection: &Connection, request: &Parts, trusted: bool, edits: &mut Edits) {
     let headers = &request.headers;
     let https = believed_proto(headers, trusted).unwrap_or(connection.tls);
-    edits.set.push(("X-Forwarded-Proto", HeaderValue::from_static(if https { "https" } else { "http" })));
+    edits.set.push((&FORWARDED_PROTO, HeaderValue::from_static(if https { "https" } else { "http" })));
     let host = believed_host(headers, trusted).or_else(|| sent_host(request));
     let port = believed_port(headers, trusted, https)
-        .or_else(|| canonical::host(host.as_ref()?.as_bytes()).ok()?.port())
+        .or_else(|| port_of(host.as_ref()?))
         .unwrap_or(if https { 443 } else { 80 });
     match host {
-        Some(host) => edits.set.push(("X-Forwarded-Host", host)),
-        None => edits.remove.push(X_FORWARDED_HOST),
+        Some(host) => edits.set.push((&FORWARDED_HOST, host)),
+        None => edits.remove.push(FORWARDED_HOST.name.clone()),
     }
     let port = match port {
         443 => HeaderValue::from_static("443"),
         80 => HeaderValue::from_static("80"),
         port => HeaderValue::from(port),
     };
-    edits.set.push(("X-Forwarded-Port", port));
+    edits.set.push((&FORWARDED_PORT, port));
+}
+
+/// The port that a host names. Most name none, which a glance shows.
+fn port_of(host: &HeaderValue) -> Option<u16> {
+    let host = host.as_bytes();
+    if host.contains(&b':') { canonical::host(host).ok()?.port() } else { None }
 }
 
 /// The host as sent: `:authority`, else `Host`.
@@ -288,7 +312,10 @@ pub(super) fn sent_host(request: &Parts) -> Option<HeaderValue> {
 }
 
 fn believed_proto(headers: &HeaderMap, trusted: bool) -> Option<bool> {
-    let last = headers.get_all(X_FORWARDED_PROTO).iter().next_back().filter(|_| trusted)?;
+    if !trusted {
+        return None;
+    }
+    let last = headers.get_all(&FORWARDED_PROTO.name).iter().next_back()?;
     let last = last.as_bytes().rsplit(|byte| *byte == b',').next()?.trim_ascii();
     match last {
         _ if last.eq_ignore_ascii_case(b"https") => Some(true),
@@ -298,14 +325,20 @@ fn believed_proto(headers: &HeaderMap, trusted: bool) -> Option<bool> {
 }
 
 fn believed_host(headers: &HeaderMap, trusted: bool) -> Option<HeaderValue> {
-    let mut hosts = headers.get_all(X_FORWARDED_HOST).iter().filter(|_| trusted);
+    if !trusted {
+        return None;
+    }
+    let mut hosts = headers.get_all(&FORWARDED_HOST.name).iter();
     let only = hosts.next()?;
     let is_host = hosts.next().is_none() && canonical::host(only.as_bytes()).is_ok();
     is_host.then(|| only.clone())
 }
 
 fn believed_port(headers: &HeaderMap, trusted: bool, https: bool) -> Option<u16> {
-    let mut ports = headers.get_all(X_FORWARDED_PORT).iter().filter(|_| trusted);
+    if !trusted {
+        return None;
+    }
+    let mut ports = headers.get_all(&FORWARDED_PORT.name).iter();
     let only = ports.next().filter(|_| ports.next().is_none())?;
     let port = only.to_str().ok()?.trim().parse::<u16>().ok()?;
     let contradicts = if https { port == 80 } else { port == 443 };
@@ -313,7 +346,10 @@ fn believed_port(headers: &HeaderMap, trusted: bool, https: bool) -> Option<u16>
 }
 
 fn believed_request_id(headers: &HeaderMap, trusted: bool) -> Option<HeaderValue> {
-    let mut ids = headers.get_all(X_REQUEST_ID).iter().filter(|_| trusted);
+    if !trusted {
+        return None;
+    }
+    let mut ids = headers.get_all(&REQUEST_ID.name).iter();
     let only = ids.next().filter(|_| ids.next().is_none())?;
     let is_id = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':');
     (!only.is_empty() && only.len() <= 128 && only.as_bytes().iter().all(is_id)).then(|| only.clone())
@@ -322,7 +358,7 @@ fn believed_request_id(headers: &HeaderMap, trusted: bool) -> Option<HeaderValue
 /// What the trusted peer sent, and the peer behind it.
 fn appended(headers: &HeaderMap, peer: &HeaderValue) -> HeaderValue {
     let mut joined = Vec::new();
-    for field in headers.get_all(X_FORWARDED_FOR) {
+    for field in headers.get_all(&FORWARDED_FOR.name) {
         for item in field.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
             if !item.is_empty() {
                 joined.extend_from_slice(item);

@@ -68,6 +68,10 @@ pub(super) fn fields_that_end_here(headers: &HeaderMap, upgraded: bool) -> Small
     let mut ending = SmallVec::new();
     for value in headers.get_all(header::CONNECTION) {
         for option in value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
+            // What nearly every server says names no field of its answer but `Keep-Alive`, which is met below.
+            if option.eq_ignore_ascii_case(b"keep-alive") || option.eq_ignore_ascii_case(b"close") {
+                continue;
+            }
             if let Ok(name) = HeaderName::from_bytes(option)
                 && !matches!(name, header::CONTENT_LENGTH | header::TRANSFER_ENCODING | header::UPGRADE)
                 && headers.contains_key(&name)
