@@ -17,6 +17,6 @@ fi
 cargo build --locked --release --bin hearthgate
 program=$PWD/${CARGO_TARGET_DIR:-target}/release/hearthgate
 start="$program --configFile={config} --providers.file.filename={config}"
-exec "$script" "$@" \
+exec benches/compare/plain.py "$script" "$@" \
   --gateway-cmd "hearthgate=$start" --gateway-config "hearthgate=benches/compare/gateway.yml.tmpl" \
   --gateway-cmd "logged=$start" --gateway-config "logged=benches/compare/logged.yml.tmpl"
