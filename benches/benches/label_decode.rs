@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use config::install::{DockerEndpoint, DockerProvider, LabelScope};
-use criterion::{Criterion, criterion_group, criterion_main};
+use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use discovery::docker::container::{Container, Health, Network, NetworkMode, Port, State};
-use discovery::docker::labels::{Labels, Surroundings};
+use discovery::docker::labels::{Labels, Made, Surroundings};
 
 fn settings() -> DockerProvider {
     DockerProvider {
@@ -67,6 +67,16 @@ fn label_decode(criterion: &mut Criterion) {
         assert!(routing.http.routers.len() == count && problems.is_empty(), "{problems:?}");
         criterion.bench_function(&format!("label_decode/{count}_containers"), |bencher| {
             bencher.iter(|| labels.routing(black_box(&containers), &Surroundings::default()));
+        });
+        let mut made = Made::default();
+        let mut changed = containers.clone();
+        changed[0].labels.insert("traefik.http.routers.app0.priority".to_owned(), "7".to_owned());
+        let mut turn = [changed, containers].into_iter().cycle();
+        criterion.bench_function(&format!("label_decode/{count}_containers/one_changed"), |bencher| {
+            let decode = |containers: &mut Vec<Container>| {
+                labels.routing_after(&mut made, black_box(containers), &Surroundings::default())
+            };
+            bencher.iter_batched_ref(|| turn.next().expect("it has no end"), decode, BatchSize::LargeInput);
         });
     }
 }

@@ -8,13 +8,17 @@ use config::Origin;
 use config::install::Install;
 use config::install::load::{Disk, load};
 use config::name::{RouterName, ServiceName};
-use config::routing::merge::qualify;
+use config::routing::merge::{Rule, combine, qualify};
 use config::routing::raw::{Defined, RawLoadBalancer, RawRouter, RawRouting, RawServer, RawService};
-use config::routing::validate::{Context, validate};
+use config::routing::validate::{Context, validate_after};
 use config::routing::{Observability, Router, Routing, Scheme, Server, Service, Standing, Target};
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use gateway::snapshot::Snapshot;
 use gateway::snapshot::compile::{Parts, compile};
+
+// The gateway's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Entry point `web`, and nothing else.
 fn install() -> Install {
@@ -96,10 +100,10 @@ fn snapshot_compile(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// What a provider sends: `count` routers, each with a service of its own.
-fn sent(count: usize) -> RawRouting {
-    let mut sent = RawRouting::default();
-    for index in 0..count {
+/// `count` containers, each with a router and a service of its own.
+fn containers(count: usize) -> Vec<RawRouting> {
+    let container = |index: usize| {
+        let mut fragment = RawRouting::default();
         let name = format!("app-{index}");
         let rule = format!("Host(`app-{index}.example.com`) && PathPrefix(`/api`)");
         let router = RawRouter { rule, service: name.clone(), ..RawRouter::default() };
@@ -107,16 +111,20 @@ fn sent(count: usize) -> RawRouting {
         let servers = vec![RawServer { url, ..RawServer::default() }];
         let load_balancer = Some(RawLoadBalancer { servers, ..RawLoadBalancer::default() });
         let service = RawService { load_balancer, ..RawService::default() };
-        sent.http.routers.insert(name.clone(), Defined::new(router, Origin::Gateway));
-        sent.http.services.insert(name, Defined::new(service, Origin::Gateway));
-    }
-    sent
+        let origin = Origin::container(name.clone(), format!("{index:064x}"));
+        fragment.http.routers.insert(name.clone(), Defined::new(router, origin.clone()));
+        fragment.http.services.insert(name, Defined::new(service, origin));
+        fragment
+    };
+    (0..count).map(container).collect()
 }
 
-/// All that lies between what a provider sends and the published snapshot.
-fn publish(install: &Install, context: &Context, sent: &RawRouting, previous: &Snapshot) -> Snapshot {
-    let (merged, mut problems) = qualify(vec![("docker".into(), sent.clone())]);
-    let (routing, found) = validate(merged, context);
+/// All that lies between what is known of the containers and the published snapshot.
+fn publish(install: &Install, context: &Context, containers: &[RawRouting], previous: &Snapshot) -> Snapshot {
+    let (combined, mut problems) = combine(containers, Rule::Containers);
+    let (merged, found) = qualify(vec![("docker".into(), combined)]);
+    problems.extend(found);
+    let (routing, found) = validate_after(&previous.routing, merged, context);
     problems.extend(found);
     compile(install, Parts { routing, problems, providers: Vec::new() }, previous)
 }
@@ -127,14 +135,16 @@ fn publish_change(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("publish_change");
     group.sample_size(20);
     for count in [100, 1_000, 10_000] {
-        let mut sent = sent(count);
-        let before = publish(&install, &context, &sent, &Snapshot::empty());
+        let mut containers = containers(count);
+        let before = publish(&install, &context, &containers, &Snapshot::empty());
         assert_eq!((before.routing.routers.len(), before.problems.len()), (count, 0), "all of it is served");
-        if let Some(router) = sent.http.routers.get_mut("app-50") {
+        if let Some(router) = containers[50].http.routers.get_mut("app-50") {
             router.value.rule = "Host(`moved.example.com`)".to_owned();
         }
         group.bench_function(format!("{count}_routers"), |bencher| {
-            bencher.iter(|| publish(&install, &context, black_box(&sent), &before));
+            // What was published before goes with its last request: later, and not on the way.
+            let publish = |()| publish(&install, &context, black_box(&containers), &before);
+            bencher.iter_batched(|| (), publish, BatchSize::PerIteration);
         });
     }
     group.finish();

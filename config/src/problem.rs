@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// One thing the user can fix.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,9 +45,9 @@ pub enum Origin {
     /// The labels of a container.
     Container {
         /// Its name, without the leading slash.
-        name: String,
+        name: Arc<str>,
         /// Its full identifier.
-        id: String,
+        id: Arc<str>,
     },
     /// A command-line flag.
     Flag {
@@ -94,7 +95,7 @@ impl Origin {
     }
 
     /// The labels of a container.
-    pub fn container(name: impl Into<String>, id: impl Into<String>) -> Self {
+    pub fn container(name: impl Into<Arc<str>>, id: impl Into<Arc<str>>) -> Self {
         Self::Container { name: name.into(), id: id.into() }
     }
 }

@@ -1,12 +1,14 @@
 //! Joining: fragments of one provider (containers, files), then the providers. Order never matters.
 
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
+use std::mem;
 
 use super::Standing;
 use super::raw::{
-    Defined, Items, RawCertificate, RawMiddleware, RawRouter, RawRouting, RawServersTransport, RawService,
-    RawTcpMiddleware, RawTcpRouter, RawTcpServersTransport, RawTcpService, RawTlsOptions, RawTlsStore,
-    RawUdpRouter, RawUdpService,
+    Defined, Items, RawCertificate, RawMiddleware, RawRouter, RawRouting, RawServer, RawServersTransport,
+    RawService, RawTcpMiddleware, RawTcpRouter, RawTcpServer, RawTcpServersTransport, RawTcpService,
+    RawTlsOptions, RawTlsStore, RawUdpRouter, RawUdpServer, RawUdpService,
 };
 use crate::name::{MiddlewareName, ProviderName, RouterName, ServiceName};
 use crate::problem::Problem;
@@ -22,10 +24,13 @@ pub enum Rule {
 }
 
 /// Joins the fragments of one provider.
-pub fn combine(fragments: Vec<RawRouting>, rule: Rule) -> (RawRouting, Vec<Problem>) {
+pub fn combine(
+    fragments: impl IntoIterator<Item: Borrow<RawRouting>>,
+    rule: Rule,
+) -> (RawRouting, Vec<Problem>) {
     let mut parts = Parts::default();
     for fragment in fragments {
-        parts.take(fragment);
+        parts.take(fragment.borrow());
     }
     let mut joining = Joining { rule, problems: Vec::new() };
     let routing = parts.join(&mut joining);
@@ -35,7 +40,8 @@ pub fn combine(fragments: Vec<RawRouting>, rule: Rule) -> (RawRouting, Vec<Probl
     (routing, problems)
 }
 
-type Candidates<T> = BTreeMap<String, Vec<Defined<T>>>;
+/// In no order, with as many of one name as there are fragments that define it.
+type Candidates<T> = Vec<(String, Defined<T>)>;
 
 /// Every definition of every name.
 #[derive(Default)]
@@ -56,59 +62,42 @@ struct Parts {
 }
 
 impl Parts {
-    fn take(&mut self, fragment: RawRouting) {
-        fn add<T>(candidates: &mut Candidates<T>, items: Items<T>) {
-            for (name, item) in items {
-                candidates.entry(name).or_default().push(item);
-            }
+    fn take(&mut self, fragment: &RawRouting) {
+        fn add<T>(candidates: &mut Candidates<T>, items: &Items<T>) {
+            candidates.extend(items.iter().map(|(name, item)| (name.clone(), item.clone())));
         }
         let RawRouting { http, tcp, udp, tls } = fragment;
-        add(&mut self.routers, http.routers);
-        add(&mut self.services, http.services);
-        add(&mut self.middlewares, http.middlewares);
-        add(&mut self.servers_transports, http.servers_transports);
-        add(&mut self.tcp_routers, tcp.routers);
-        add(&mut self.tcp_services, tcp.services);
-        add(&mut self.tcp_middlewares, tcp.middlewares);
-        add(&mut self.tcp_servers_transports, tcp.servers_transports);
-        add(&mut self.udp_routers, udp.routers);
-        add(&mut self.udp_services, udp.services);
-        self.certificates.extend(tls.certificates);
-        add(&mut self.tls_options, tls.options);
-        add(&mut self.tls_stores, tls.stores);
+        add(&mut self.routers, &http.routers);
+        add(&mut self.services, &http.services);
+        add(&mut self.middlewares, &http.middlewares);
+        add(&mut self.servers_transports, &http.servers_transports);
+        add(&mut self.tcp_routers, &tcp.routers);
+        add(&mut self.tcp_services, &tcp.services);
+        add(&mut self.tcp_middlewares, &tcp.middlewares);
+        add(&mut self.tcp_servers_transports, &tcp.servers_transports);
+        add(&mut self.udp_routers, &udp.routers);
+        add(&mut self.udp_services, &udp.services);
+        self.certificates.extend(tls.certificates.iter().cloned());
+        add(&mut self.tls_options, &tls.options);
+        add(&mut self.tls_stores, &tls.stores);
     }
 
     fn join(self, joining: &mut Joining) -> RawRouting {
         let mut routing = RawRouting::default();
         routing.http.routers = joining.equal("router", self.routers);
-        routing.http.services = joining.pooled(
-            "service",
-            self.services,
-            |service| service.load_balancer.as_mut().map(|lb| &mut lb.servers),
-            |server| server.url.clone(),
-        );
+        routing.http.services = joining.pooled("service", self.services);
         routing.http.middlewares = joining.equal("middleware", self.middlewares);
         routing.http.servers_transports = joining.equal("transport", self.servers_transports);
         routing.tcp.routers = joining.equal("TCP router", self.tcp_routers);
-        routing.tcp.services = joining.pooled(
-            "TCP service",
-            self.tcp_services,
-            |service| service.load_balancer.as_mut().map(|lb| &mut lb.servers),
-            |server| server.address.clone(),
-        );
+        routing.tcp.services = joining.pooled("TCP service", self.tcp_services);
         routing.tcp.middlewares = joining.equal("TCP middleware", self.tcp_middlewares);
         routing.tcp.servers_transports = joining.equal("TCP transport", self.tcp_servers_transports);
         routing.udp.routers = joining.equal("UDP router", self.udp_routers);
-        routing.udp.services = joining.pooled(
-            "UDP service",
-            self.udp_services,
-            |service| service.load_balancer.as_mut().map(|lb| &mut lb.servers),
-            |server| server.address.clone(),
-        );
+        routing.udp.services = joining.pooled("UDP service", self.udp_services);
         routing.tls.certificates = self.certificates;
         routing.tls.certificates.sort_by(|a, b| a.origin.cmp(&b.origin));
         let mut kept: Vec<Defined<RawCertificate>> = Vec::new();
-        for certificate in std::mem::take(&mut routing.tls.certificates) {
+        for certificate in mem::take(&mut routing.tls.certificates) {
             if !kept.iter().any(|other| other.value == certificate.value) {
                 kept.push(certificate);
             }
@@ -127,113 +116,135 @@ struct Joining {
 
 impl Joining {
     /// Joins definitions that must be equal.
-    fn equal<T: PartialEq>(&mut self, what: &str, candidates: Candidates<T>) -> Items<T> {
-        self.items(what, candidates, |kept, other| if *kept == other { Ok(()) } else { Err(other) })
+    fn equal<T: Clone + PartialEq>(&mut self, what: &str, candidates: Candidates<T>) -> Items<T> {
+        self.items(what, candidates, |kept, other| kept.value == other.value)
     }
 
     /// Joins definitions that must be equal apart from their servers, which are pooled: no address twice, in
     /// their order.
-    fn pooled<T: PartialEq, S>(
-        &mut self,
-        what: &str,
-        candidates: Candidates<T>,
-        servers: impl Fn(&mut T) -> Option<&mut Vec<S>>,
-        address: impl Fn(&S) -> String,
-    ) -> Items<T> {
-        let mut items = self.items(what, candidates, |kept, mut other| {
-            let mut pool = servers(kept).map(std::mem::take);
-            let mut more = servers(&mut other).map(std::mem::take);
-            let equal = *kept == other;
-            if let (true, Some(pool), Some(more)) = (equal, &mut pool, &mut more) {
-                pool.append(more);
+    fn pooled<T: Pooled>(&mut self, what: &str, candidates: Candidates<T>) -> Items<T> {
+        let mut items = self.items(what, candidates, |kept, other| {
+            let mut other = other.value.clone();
+            let more = other.servers_mut().map(mem::take);
+            let pool = kept.value.servers_mut().map(mem::take);
+            let equal = kept.value == other;
+            if let (Some(servers), Some(pool)) = (kept.value.servers_mut(), pool) {
+                *servers = pool;
+                servers.extend(more.into_iter().flatten().filter(|_| equal));
             }
-            if let (Some(place), Some(pool)) = (servers(kept), pool) {
-                *place = pool;
-            }
-            if let (Some(place), Some(more)) = (servers(&mut other), more) {
-                *place = more;
-            }
-            if equal { Ok(()) } else { Err(other) }
+            equal
         });
         if self.rule == Rule::Containers {
-            for item in items.values_mut() {
-                if let Some(servers) = servers(&mut item.value) {
+            // What has one server, as most have, stays as it is, and shared.
+            for item in items.values_mut().filter(|item| item.value.servers().len() > 1) {
+                if let Some(servers) = item.value.servers_mut() {
                     // Stable: of two servers with one address the older container's stays.
-                    servers.sort_by_key(&address);
-                    servers.dedup_by_key(|server| address(server));
+                    servers.sort_by(|a, b| T::address(a).cmp(T::address(b)));
+                    servers.dedup_by(|a, b| T::address(a) == T::address(b));
                 }
             }
         }
         items
     }
 
-    fn items<T>(
+    fn items<T: Clone>(
         &mut self,
         what: &str,
-        candidates: Candidates<T>,
-        mut join: impl FnMut(&mut T, T) -> Result<(), T>,
+        mut candidates: Candidates<T>,
+        join: impl Fn(&mut Defined<T>, &Defined<T>) -> bool,
     ) -> Items<T> {
-        let mut items = Items::new();
-        for (name, mut definitions) in candidates {
-            match self.rule {
-                Rule::Containers => {
-                    definitions.sort_by(|a, b| {
-                        let key = |item: &Defined<T>| (is_down(item), item.since);
-                        key(a).cmp(&key(b)).then_with(|| a.origin.cmp(&b.origin))
-                    });
-                }
-                Rule::Files => definitions.sort_by(|a, b| a.origin.cmp(&b.origin)),
+        let rule = self.rule;
+        candidates.sort_by(|(a_name, a), (b_name, b)| {
+            a_name.cmp(b_name).then_with(|| match rule {
+                Rule::Containers => (is_down(a), a.since, &a.origin).cmp(&(is_down(b), b.since, &b.origin)),
+                Rule::Files => a.origin.cmp(&b.origin),
+            })
+        });
+        let mut items: Vec<(String, Defined<T>)> = Vec::with_capacity(candidates.len());
+        for (name, item) in candidates {
+            match items.last_mut() {
+                Some((earlier, kept)) if *earlier == name => self.meet(what, &name, kept, &item, &join),
+                Some(_) | None => items.push((name, item)),
             }
-            let mut definitions = definitions.into_iter();
-            let Some(mut kept) = definitions.next() else { continue };
-            for other in definitions {
-                self.meet(what, &name, &mut kept, other, &mut join);
-            }
-            items.insert(name, kept);
         }
-        items
+        items.into_iter().collect()
     }
 
-    /// `other` comes after `kept`.
-    fn meet<T>(
+    /// `other` comes after `kept`; `join` says whether it went into it.
+    fn meet<T: Clone>(
         &mut self,
         what: &str,
         name: &str,
         kept: &mut Defined<T>,
-        other: Defined<T>,
-        join: &mut impl FnMut(&mut T, T) -> Result<(), T>,
+        other: &Defined<T>,
+        join: &impl Fn(&mut Defined<T>, &Defined<T>) -> bool,
     ) {
-        let subject = format!("{what} `{name}`");
-        match self.rule {
+        let problem = match self.rule {
             Rule::Files => {
                 let message =
                     format!("already defined at {}, which comes first; this one is left out", kept.origin);
-                let problem = Problem::warning(other.origin, subject, message);
-                self.problems.push(problem.with_hint("give it another name, or remove one of the two"));
+                let problem = Problem::warning(other.origin.clone(), subject(what, name), message);
+                problem.with_hint("give it another name, or remove one of the two")
+            }
+            Rule::Containers if join(kept, other) => {
+                if other.since < kept.since {
+                    kept.since = other.since;
+                }
+                return;
+            }
+            Rule::Containers if is_down(other) && !is_down(kept) => {
+                let message =
+                    format!("defined differently by {}, which runs; this one is left out", kept.origin);
+                let problem = Problem::warning(other.origin.clone(), subject(what, name), message);
+                problem.with_hint("remove the container that does not run")
             }
             Rule::Containers => {
-                let (origin, since, down) = (other.origin.clone(), other.since, is_down(&other));
-                match join(&mut kept.value, other.value) {
-                    Ok(()) => kept.since = kept.since.min(since),
-                    Err(_) if down && !is_down(kept) => {
-                        let message = format!(
-                            "defined differently by {}, which runs; this one is left out",
-                            kept.origin
-                        );
-                        let problem = Problem::warning(origin, subject, message);
-                        self.problems.push(problem.with_hint("remove the container that does not run"));
-                    }
-                    Err(_) => {
-                        let message =
-                            format!("defined differently by the older {}; this one is left out", kept.origin);
-                        let hint = "give it another name, or make the labels of both containers equal";
-                        self.problems.push(Problem::error(origin, subject, message).with_hint(hint));
-                    }
-                }
+                let message =
+                    format!("defined differently by the older {}; this one is left out", kept.origin);
+                let problem = Problem::error(other.origin.clone(), subject(what, name), message);
+                problem.with_hint("give it another name, or make the labels of both containers equal")
             }
-        }
+        };
+        self.problems.push(problem);
     }
 }
+
+fn subject(what: &str, name: &str) -> String {
+    format!("{what} `{name}`")
+}
+
+/// A service whose definitions are joined by pooling their servers.
+trait Pooled: Clone + PartialEq {
+    type Server;
+
+    fn servers(&self) -> &[Self::Server];
+    fn servers_mut(&mut self) -> Option<&mut Vec<Self::Server>>;
+    fn address(server: &Self::Server) -> &str;
+}
+
+macro_rules! pooled {
+    ($service:ty, $server:ty, $address:ident) => {
+        impl Pooled for $service {
+            type Server = $server;
+
+            fn servers(&self) -> &[$server] {
+                self.load_balancer.as_ref().map_or(&[], |load_balancer| &load_balancer.servers)
+            }
+
+            fn servers_mut(&mut self) -> Option<&mut Vec<$server>> {
+                self.load_balancer.as_mut().map(|load_balancer| &mut load_balancer.servers)
+            }
+
+            fn address(server: &$server) -> &str {
+                &server.$address
+            }
+        }
+    };
+}
+
+pooled!(RawService, RawServer, url);
+pooled!(RawTcpService, RawTcpServer, address);
+pooled!(RawUdpService, RawUdpServer, address);
 
 fn is_down<T>(item: &Defined<T>) -> bool {
     match item.standing {
@@ -281,7 +292,8 @@ pub fn qualify(mut providers: Vec<(ProviderName, RawRouting)>) -> (Merged, Vec<P
         provider: &ProviderName,
         name: impl Fn(&str, &ProviderName) -> N,
     ) {
-        into.extend(items.into_iter().map(|(written, item)| (name(&written, provider), item)));
+        // Appended as a whole: a map is built from a list faster than item by item.
+        into.append(&mut items.into_iter().map(|(written, item)| (name(&written, provider), item)).collect());
     }
     let text = |name: &str, provider: &ProviderName| format!("{name}@{provider}");
 
@@ -307,7 +319,7 @@ pub fn qualify(mut providers: Vec<(ProviderName, RawRouting)>) -> (Merged, Vec<P
         default_stores.extend(tls.stores.remove("default"));
         for (name, store) in tls.stores {
             let problem = Problem::error(
-                store.origin,
+                store.origin.clone(),
                 format!("TLS store `{name}`"),
                 "only the store `default` exists; this one is left out",
             );
@@ -331,7 +343,7 @@ fn only<T>(what: &str, mut definitions: Vec<Defined<T>>, problems: &mut Vec<Prob
     }
     for definition in definitions {
         let message = format!("default {what} defined in multiple providers: none of them is used");
-        let problem = Problem::error(definition.origin, format!("{what} `default`"), message);
+        let problem = Problem::error(definition.origin.clone(), format!("{what} `default`"), message);
         problems.push(problem.with_hint("define it in one provider"));
     }
     None

@@ -4,6 +4,7 @@
 //! providers sent; [`validate`] makes a [`Routing`] of it and says what had to be left out.
 
 pub mod file;
+mod in_step;
 mod item;
 pub mod labels;
 pub mod merge;
@@ -12,6 +13,8 @@ pub mod validate;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+
+pub use in_step::InStep;
 
 use crate::name::{EntryPointName, MiddlewareName, RouterName, ServiceName};
 use crate::problem::Origin;
@@ -181,8 +184,8 @@ pub struct Listing {
 /// One item as it was written, with its state.
 #[derive(Debug, Clone)]
 pub struct Listed<T> {
-    /// As written; names in it as referenced.
-    pub raw: T,
+    /// As written, and where; names in it as referenced.
+    pub item: raw::Defined<T>,
     /// Its state.
     pub status: Status,
     /// Why it is not `enabled`.
@@ -191,8 +194,6 @@ pub struct Listed<T> {
     pub used_by: Vec<String>,
     /// Priority as computed (routers), 0 for others.
     pub priority: i64,
-    /// Where it was written.
-    pub origin: Origin,
 }
 
 /// Traefik's state of an item.

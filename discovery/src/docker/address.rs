@@ -59,6 +59,11 @@ impl<'a> Addresses<'a> {
         Self { by_id, own, host: surroundings.host.as_deref(), use_bind_port_ip }
     }
 
+    /// The gateway's own container.
+    pub(super) fn own(&self) -> Option<&'a Container> {
+        self.own
+    }
+
     /// `host:port` of a container for a wanted port, or its lowest exposed one. `network` is the network that was
     /// asked for by name.
     pub(super) fn of(

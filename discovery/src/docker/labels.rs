@@ -5,7 +5,7 @@
 //! selection, addresses, default names and rules, and the joining of routers with services. A stopped or
 //! unhealthy container keeps its routers, without a server and asked last, so that a visitor gets a reason.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use config::install::{self, LabelScope};
@@ -23,7 +23,7 @@ use config::{Origin, Problem};
 pub use super::address::Surroundings;
 use super::address::{Addresses, Unplaced};
 use super::constraints::Constraints;
-use super::container::{Container, State};
+use super::container::{Container, NetworkMode, State};
 use crate::Environment;
 
 /// Labels of one container are read up to this many bytes in all.
@@ -35,6 +35,24 @@ pub struct Labels {
     environment: Environment,
     /// None: no container passes, because the expression is wrong.
     constraints: Option<Option<Constraints>>,
+    problems: Vec<Problem>,
+}
+
+/// What was made of the last list, container by container, so that those that stay as they are cost nothing.
+#[derive(Debug, Default)]
+pub struct Made {
+    surroundings: Surroundings,
+    own: Option<Container>,
+    /// By identifier.
+    containers: HashMap<String, Fragment>,
+}
+
+/// What was made of one container.
+#[derive(Debug)]
+struct Fragment {
+    container: Container,
+    /// None where it takes no part.
+    routing: Option<Arc<RawRouting>>,
     problems: Vec<Problem>,
 }
 
@@ -78,15 +96,45 @@ impl Labels {
         containers: &[Container],
         surroundings: &Surroundings,
     ) -> (RawRouting, Vec<Problem>) {
+        self.routing_after(&mut Made::default(), containers, surroundings)
+    }
+
+    /// The same; only containers that differ from those that `made` was made of are decoded.
+    pub fn routing_after(
+        &self,
+        made: &mut Made,
+        containers: &[Container],
+        surroundings: &Surroundings,
+    ) -> (RawRouting, Vec<Problem>) {
         let addresses = Addresses::new(containers, surroundings, self.settings.use_bind_port_ip);
+        // Addresses depend on where the gateway is.
+        if made.surroundings != *surroundings || made.own.as_ref() != addresses.own() {
+            *made = Made {
+                surroundings: surroundings.clone(),
+                own: addresses.own().cloned(),
+                containers: HashMap::new(),
+            };
+        }
+        let mut before = std::mem::replace(&mut made.containers, HashMap::with_capacity(containers.len()));
         let mut problems = self.problems.clone();
         let mut ordered: Vec<(String, &Container)> =
             containers.iter().map(|container| (base_name(container), container)).collect();
         ordered.sort_by(|(a_name, a), (b_name, b)| (a_name, &a.id).cmp(&(b_name, &b.id)));
-        let fragments: Vec<RawRouting> = ordered
-            .iter()
-            .filter_map(|(name, container)| self.one(name, container, &addresses, &mut problems))
-            .collect();
+        let mut fragments = Vec::with_capacity(ordered.len());
+        for (name, container) in ordered {
+            let kept = before.remove(&container.id).filter(|kept| {
+                // Where another's network is shared, the address is that of the other.
+                kept.container == *container && !matches!(container.mode, NetworkMode::Container(_))
+            });
+            let fragment = kept.unwrap_or_else(|| {
+                let mut problems = Vec::new();
+                let routing = self.one(&name, container, &addresses, &mut problems);
+                Fragment { container: container.clone(), routing: routing.map(Arc::new), problems }
+            });
+            problems.extend(fragment.problems.iter().cloned());
+            fragments.extend(fragment.routing.clone());
+            made.containers.insert(container.id.clone(), fragment);
+        }
         let (routing, clashes) = combine(fragments, Rule::Containers);
         problems.extend(clashes);
         problems.sort();

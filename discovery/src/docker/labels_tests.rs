@@ -290,3 +290,34 @@ fn of_two_definitions_the_older_containers_stays_whatever_the_order() {
         assert!(problems.iter().any(|problem| problem.subject.contains("web")), "{problems:?}");
     }
 }
+
+#[test]
+fn what_is_kept_from_list_to_list_changes_nothing_about_the_outcome() {
+    let labels = Labels::new(settings(), Arc::new(|_| None));
+    let mut surroundings = Surroundings::default();
+    let mut made = Made::default();
+    let (plain, mut joined, gateway) =
+        (container("a", "plain"), container("b", "joined"), container("c", "gateway"));
+    joined.labels.clear();
+    joined.mode = NetworkMode::Container(plain.id.clone());
+    let mut containers = vec![plain, joined, gateway];
+    let changes: [fn(&mut Vec<Container>, &mut Surroundings); 8] = [
+        |_, _| {},
+        |containers, _| containers[0].networks = networks("proj_default=172.18.0.9"),
+        |containers, _| containers[1].state = State::Not("exited".to_owned()),
+        |_, surroundings| surroundings.own_id = Some("c".repeat(64)),
+        |containers, _| containers[2].networks = networks("elsewhere=172.19.0.2"),
+        |containers, _| drop(containers.remove(0)),
+        |containers, _| containers.push(container("a", "plain")),
+        |_, surroundings| surroundings.host = Some("10.0.0.1".to_owned()),
+    ];
+    for (step, change) in changes.into_iter().enumerate() {
+        change(&mut containers, &mut surroundings);
+        let kept = labels.routing_after(&mut made, &containers, &surroundings);
+        assert_eq!(kept, labels.routing(&containers, &surroundings), "step {step}");
+    }
+    let (before, _) = labels.routing_after(&mut made, &containers, &surroundings);
+    let (after, _) = labels.routing_after(&mut made, &containers, &surroundings);
+    let router = |routing: &RawRouting| routing.http.routers["svc-proj"].clone();
+    assert!(router(&before).is_same(&router(&after)), "what did not change is the item of before");
+}

@@ -33,7 +33,7 @@ use tokio::time::{Instant, sleep_until};
 use self::api::{Api, CALL_TIMEOUT, EngineError, Event, Listed};
 use self::container::Container;
 use self::known::{Agenda, Known};
-use self::labels::{Labels, Surroundings};
+use self::labels::{Labels, Made, Surroundings};
 use crate::backoff::{Backoff, jitter};
 use crate::{Environment, Freshness, Provider, ProviderChannels, Update};
 
@@ -60,6 +60,7 @@ pub struct DockerProvider {
     watch: bool,
     implied: bool,
     labels: Labels,
+    made: Made,
     call_timeout: Duration,
     surroundings: Surroundings,
     /// When the host's name was last looked up.
@@ -101,6 +102,7 @@ impl DockerProvider {
             watch: settings.watch,
             implied: settings.implied,
             labels: Labels::new(settings, environment),
+            made: Made::default(),
             call_timeout: CALL_TIMEOUT,
             surroundings: Surroundings::default(),
             looked_up: None,
@@ -160,7 +162,8 @@ impl DockerProvider {
         if !whatever && self.sent.as_ref() == Some(&sent) {
             return None;
         }
-        let (routing, mut problems) = self.labels.routing(&sent.containers, &sent.surroundings);
+        let (routing, mut problems) =
+            self.labels.routing_after(&mut self.made, &sent.containers, &sent.surroundings);
         problems.extend(self.engine_problems());
         problems.sort();
         let freshness = sent.stale.clone().map_or(Freshness::Current, Freshness::Stale);

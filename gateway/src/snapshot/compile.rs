@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use config::install::Install;
 use config::name::{EntryPointName, RouterName, ServiceName};
-use config::routing::{Router, Routing, Standing, Target};
+use config::routing::{InStep, Router, Routing, Standing, Target};
 use config::{Origin, Problem, Severity};
 use foldhash::fast::RandomState;
 use http::HeaderValue;
@@ -50,10 +50,15 @@ fn is_about_a_whole_file(problem: &Problem) -> bool {
 
 fn compile_routes(install: &Install, routing: &Routing, previous: &Snapshot) -> Routes {
     let services = compile_services(routing, previous);
+    let mut before = InStep::new(&previous.routing.routers);
     let by_name: HashMap<RouterName, Arc<Route>, RandomState> = routing
         .routers
         .values()
-        .map(|router| (router.name.clone(), compile_route(router, &services, previous)))
+        .map(|router| {
+            let before = before.get(&router.name);
+            let before = before.zip(previous.routes.by_name.get(&router.name));
+            (router.name.clone(), compile_route(router, &services, before))
+        })
         .collect();
     let mut routes = Routes { entry_points: Vec::new(), by_name, services };
     routes.entry_points = compile_tables(install, routing, &routes.by_name, previous);
@@ -64,12 +69,13 @@ fn compile_services(
     routing: &Routing,
     previous: &Snapshot,
 ) -> HashMap<ServiceName, Arc<Service>, RandomState> {
+    let mut before = InStep::new(&previous.routing.services);
     routing
         .services
         .values()
         .map(|settings| {
             let kept = previous.routes.services.get(&settings.name);
-            let same = previous.routing.services.get(&settings.name).is_some_and(|before| {
+            let same = before.get(&settings.name).is_some_and(|before| {
                 // The place where it was written may move without a change to the service.
                 (&before.servers, &before.down, before.pass_host_header)
                     == (&settings.servers, &settings.down, settings.pass_host_header)
@@ -87,7 +93,7 @@ fn compile_services(
 fn compile_route(
     router: &Router,
     services: &HashMap<ServiceName, Arc<Service>, RandomState>,
-    previous: &Snapshot,
+    before: Option<(&Router, &Arc<Route>)>,
 ) -> Arc<Route> {
     let destination = match &router.target {
         Target::Service(name) => match services.get(name) {
@@ -97,8 +103,7 @@ fn compile_route(
         Target::Internal(service) => Destination::Internal(*service),
         Target::Unavailable(reason) => Destination::Unavailable(Arc::clone(reason)),
     };
-    if let (Some(kept), Some(before)) =
-        (previous.routes.by_name.get(&router.name), previous.routing.routers.get(&router.name))
+    if let Some((before, kept)) = before
         && same_route(before, router)
         && same_destination(&kept.destination, &destination)
     {

@@ -16,6 +16,7 @@ pub use stream::*;
 pub use tls::*;
 
 use std::collections::BTreeMap;
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -88,9 +89,14 @@ pub struct RawTls {
     pub stores: Items<RawTlsStore>,
 }
 
-/// An item with its place and state.
+/// An item with its place and state. Clones share it, until one of them is changed and becomes a copy: what passes
+/// from provider to snapshot without a change is moved by its pointer alone, and known again by it.
+#[derive(Debug)]
+pub struct Defined<T>(Arc<Definition<T>>);
+
+/// What a [`Defined`] holds.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Defined<T> {
+pub struct Definition<T> {
     /// As written.
     pub value: T,
     /// Where.
@@ -120,7 +126,48 @@ pub enum Scope {
 impl<T> Defined<T> {
     /// An item of a file, of the table, or of a running container whose age does not matter.
     pub fn new(value: T, origin: Origin) -> Self {
-        Self { value, origin, standing: Standing::Up, since: 0, scope: Scope::Shared }
+        Self(Arc::new(Definition { value, origin, standing: Standing::Up, since: 0, scope: Scope::Shared }))
+    }
+
+    /// The same item, written otherwise.
+    #[must_use]
+    pub fn with_value(&self, value: T) -> Self {
+        let Definition { value: _, origin, standing, since, scope } = &**self;
+        let (origin, standing, scope) = (origin.clone(), standing.clone(), scope.clone());
+        Self(Arc::new(Definition { value, origin, standing, since: *since, scope }))
+    }
+
+    /// Whether both are the one item, and not just equal.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+/// Shares the item.
+impl<T> Clone for Defined<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<T> Deref for Defined<T> {
+    type Target = Definition<T>;
+
+    fn deref(&self) -> &Definition<T> {
+        &self.0
+    }
+}
+
+/// A shared item is copied first.
+impl<T: Clone> DerefMut for Defined<T> {
+    fn deref_mut(&mut self) -> &mut Definition<T> {
+        Arc::make_mut(&mut self.0)
+    }
+}
+
+impl<T: PartialEq> PartialEq for Defined<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.is_same(other) || *self.0 == *other.0
     }
 }
 
@@ -129,7 +176,7 @@ impl RawRouting {
     /// [`Scope::Container`] names become `name@docker:<id>`, but for services and middlewares that say
     /// `export`.
     pub fn stamp(&mut self, standing: &Standing, since: i64, scope: &Scope) {
-        fn all<T>(
+        fn all<T: Clone>(
             items: &mut Items<T>,
             standing: &Standing,
             since: i64,
@@ -138,12 +185,15 @@ impl RawRouting {
         ) {
             *items = std::mem::take(items)
                 .into_iter()
-                .map(|(name, item)| {
+                .map(|(name, mut item)| {
                     let name = match scope {
                         Scope::Container { id } if !exported(&item.value) => format!("{name}@docker:{id}"),
                         Scope::Container { .. } | Scope::Shared => name,
                     };
-                    (name, Defined { standing: standing.clone(), since, scope: scope.clone(), ..item })
+                    item.standing = standing.clone();
+                    item.since = since;
+                    item.scope = scope.clone();
+                    (name, item)
                 })
                 .collect();
         }

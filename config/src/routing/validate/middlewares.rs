@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::{Context, Fault, Referrer, Users, internal, listed, names};
 use crate::name::MiddlewareName;
-use crate::problem::Problem;
+use crate::problem::{Origin, Problem};
 use crate::routing::merge::Merged;
 use crate::routing::raw::{Defined, RawBuffering, RawHeaders, RawMiddleware};
 use crate::routing::{Listing, Status};
@@ -291,25 +291,26 @@ fn of_plugin(plugin: &BTreeMap<String, serde_json::Value>) -> Effect {
 
 /// Lists every middleware.
 pub(super) fn list(
-    middlewares: BTreeMap<MiddlewareName, Defined<RawMiddleware>>,
+    merged: &Merged,
     context: &Context,
     effects: &Effects,
     users: &Users,
     listing: &mut Listing,
 ) {
-    for (name, item) in middlewares {
-        let (status, errors) = match effects.get(&name) {
+    for (name, item) in &merged.middlewares {
+        let (status, errors) = match effects.get(name) {
             Some(Effect::Nothing) | None => (Status::Enabled, Vec::new()),
             Some(Effect::LeftOut(fault)) => (Status::Warning, vec![fault.listed()]),
             Some(Effect::Unavailable(fault)) => (Status::Disabled, vec![fault.listed()]),
         };
-        let used_by = names(users.middlewares.get(&name));
-        let entry = listed(item.value, &item.origin, status, errors, used_by);
-        listing.middlewares.insert(name, entry);
+        let used_by = names(users.middlewares.get(name));
+        let entry = listed(item.clone(), status, errors, used_by);
+        listing.middlewares.insert(name.clone(), entry);
     }
     for (name, raw) in internal::middlewares(context) {
         let used_by = names(users.middlewares.get(&name));
-        let entry = listed(raw, &crate::Origin::Gateway, Status::Enabled, Vec::new(), used_by);
+        let item = Defined::new(raw, Origin::Gateway);
+        let entry = listed(item, Status::Enabled, Vec::new(), used_by);
         listing.middlewares.insert(name, entry);
     }
 }

@@ -12,11 +12,12 @@ mod services;
 mod stream;
 mod tls;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::mem;
+use std::collections::HashMap;
+
+use foldhash::fast::RandomState;
 
 use super::merge::Merged;
-use super::raw::{RawRouting, Scope};
+use super::raw::{Defined, RawRouting, Scope};
 use super::{Listed, Routing, Status};
 use crate::install::{Api, EntryPoint, Install, Metrics, Ping};
 use crate::name::{MiddlewareName, ProviderName, RouterName, ServiceName, split_reference};
@@ -74,15 +75,19 @@ pub fn route(providers: Vec<(ProviderName, RawRouting)>, context: &Context) -> (
 }
 
 /// Makes a [`Routing`] of what the providers sent. Every problem is returned, sorted.
-pub fn validate(mut merged: Merged, context: &Context) -> (Routing, Vec<Problem>) {
+pub fn validate(merged: Merged, context: &Context) -> (Routing, Vec<Problem>) {
+    validate_after(&Routing::default(), merged, context)
+}
+
+/// The same; rules that `previous` holds already are not parsed (nor their expressions compiled) once more.
+pub fn validate_after(previous: &Routing, merged: Merged, context: &Context) -> (Routing, Vec<Problem>) {
     let mut problems = Vec::new();
     let mut routing = Routing::default();
     let effects = middlewares::judge(&merged, &mut problems);
     let states = services::judge(&merged, &effects, &mut problems);
-    let users = routers::build(&merged, context, &effects, &states, &mut routing, &mut problems);
-    let (middlewares, services) = (mem::take(&mut merged.middlewares), mem::take(&mut merged.services));
-    middlewares::list(middlewares, context, &effects, &users, &mut routing.listing);
-    services::list(services, context, states, &users, &mut routing);
+    let users = routers::build(previous, &merged, context, &effects, &states, &mut routing, &mut problems);
+    middlewares::list(&merged, context, &effects, &users, &mut routing.listing);
+    services::list(&merged, context, states, &users, &mut routing);
     stream::list(&merged, &mut routing.listing, &mut problems);
     tls::report(&merged, &mut problems);
     problems.sort();
@@ -90,15 +95,19 @@ pub fn validate(mut merged: Merged, context: &Context) -> (Routing, Vec<Problem>
     (routing, problems)
 }
 
-/// Which routers use what.
+/// Which routers use what; in no order, and more than once where they name it more than once.
 #[derive(Debug, Default)]
 struct Users {
-    services: BTreeMap<ServiceName, BTreeSet<RouterName>>,
-    middlewares: BTreeMap<MiddlewareName, BTreeSet<RouterName>>,
+    services: HashMap<ServiceName, Vec<RouterName>, RandomState>,
+    middlewares: HashMap<MiddlewareName, Vec<RouterName>, RandomState>,
 }
 
-fn names(users: Option<&BTreeSet<RouterName>>) -> Vec<String> {
-    users.into_iter().flatten().map(ToString::to_string).collect()
+/// Their names, sorted.
+fn names(users: Option<&Vec<RouterName>>) -> Vec<String> {
+    let mut names: Vec<String> = users.into_iter().flatten().map(ToString::to_string).collect();
+    names.sort();
+    names.dedup();
+    names
 }
 
 /// What is wrong with an item, in words: Traefik's first, then what to do.
@@ -195,14 +204,8 @@ impl<'a> Referrer<'a> {
     }
 }
 
-fn listed<T>(
-    raw: T,
-    origin: &Origin,
-    status: Status,
-    errors: Vec<String>,
-    used_by: Vec<String>,
-) -> Listed<T> {
-    Listed { raw, status, errors, used_by, priority: 0, origin: origin.clone() }
+fn listed<T>(item: Defined<T>, status: Status, errors: Vec<String>, used_by: Vec<String>) -> Listed<T> {
+    Listed { item, status, errors, used_by, priority: 0 }
 }
 
 #[cfg(test)]

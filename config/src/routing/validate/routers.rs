@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
+
 use super::middlewares::{self, Effect, Effects};
 use super::services::States;
 use super::{Context, Fault, MAX_USER_PRIORITY, Referrer, Users, internal, listed, scope};
@@ -11,11 +13,12 @@ use crate::name::{EntryPointName, MiddlewareName, RouterName, ServiceName, split
 use crate::problem::{Origin, Problem, did_you_mean};
 use crate::routing::merge::Merged;
 use crate::routing::raw::{Defined, RawObservability, RawRouter, Scope};
-use crate::routing::{Listed, Observability, Router, Routing, Standing, Status, Target};
+use crate::routing::{InStep, Listed, Observability, Router, Routing, Standing, Status, Target};
 use crate::rule::{self, Rule};
 
 /// Builds and lists every router; each that does not work as written is a problem.
 pub(super) fn build(
+    previous: &Routing,
     merged: &Merged,
     context: &Context,
     effects: &Effects,
@@ -26,13 +29,18 @@ pub(super) fn build(
     let refused = scope::refused(merged.routers.iter());
     let parents = parents(merged);
     let mut builder = Builder {
+        previous: InStep::new(&previous.routers),
         merged,
         context,
         effects,
         states,
         parents: &parents,
-        users: Users::default(),
-        routing,
+        users: Users {
+            services: HashMap::with_capacity_and_hasher(merged.services.len(), RandomState::default()),
+            ..Users::default()
+        },
+        listing: Vec::with_capacity(merged.routers.len()),
+        routers: Vec::with_capacity(merged.routers.len()),
         problems,
     };
     for (name, item) in internal::routers(context) {
@@ -41,7 +49,9 @@ pub(super) fn build(
     for (name, item) in &merged.routers {
         builder.add(name, item, refused.get(name));
     }
-    let users = builder.users;
+    let Builder { users, listing, routers, .. } = builder;
+    routing.listing.routers = listing.into_iter().collect();
+    routing.routers = routers.into_iter().collect();
     conflicts(routing, problems);
     users
 }
@@ -61,13 +71,15 @@ fn parents(merged: &Merged) -> HashSet<String> {
 }
 
 struct Builder<'a> {
+    previous: InStep<'a, RouterName, Router>,
     merged: &'a Merged,
     context: &'a Context,
     effects: &'a Effects,
     states: &'a States,
     parents: &'a HashSet<String>,
     users: Users,
-    routing: &'a mut Routing,
+    listing: Vec<(RouterName, Listed<RawRouter>)>,
+    routers: Vec<(RouterName, Router)>,
     problems: &'a mut Vec<Problem>,
 }
 
@@ -109,7 +121,7 @@ impl Builder<'_> {
                 self.report(name, &item.origin, &findings);
                 continue;
             }
-            let rule = rule(&part.raw, &mut findings);
+            let rule = rule(&part.raw, self.previous.get(&part.name), &mut findings);
             self.settings(name, item, &part, &mut findings);
             let target = self.target(name, item, &part, &mut findings);
             self.middlewares(name, item, &part, &mut findings);
@@ -223,7 +235,7 @@ impl Builder<'_> {
             let referrer = Referrer::new(name.provider(), scope);
             if name.provider() == "internal" && reference.ends_with("@internal") {
                 let internal = MiddlewareName::from(reference.as_str());
-                self.users.middlewares.entry(internal).or_default().insert(part.name.clone());
+                self.users.middlewares.entry(internal).or_default().push(part.name.clone());
                 continue;
             }
             let middleware = match middlewares::find(self.merged, referrer, reference) {
@@ -233,7 +245,7 @@ impl Builder<'_> {
                     continue;
                 }
             };
-            self.users.middlewares.entry(middleware.clone()).or_default().insert(part.name.clone());
+            self.users.middlewares.entry(middleware.clone()).or_default().push(part.name.clone());
             let about = |fault: &Fault| {
                 let text = format!("middleware \"{middleware}\": {}", fault.text);
                 Fault::new(text, "take it out of `middlewares` where that is safe")
@@ -272,7 +284,7 @@ impl Builder<'_> {
         if split_reference(reference).1 == Some("internal") {
             return self.internal_target(reference, item, part, findings);
         }
-        let known = |name: &str| self.merged.services.get(name).map(|item| (&item.scope, item.value.export));
+        let known = |name: &str| self.states.get(name).map(|state| (&state.scope, state.export));
         let all = self.merged.services.keys().map(ServiceName::as_str);
         let referrer = Referrer::new(name.provider(), &item.scope);
         let service = match referrer.resolve("the service", reference, known, all) {
@@ -282,7 +294,7 @@ impl Builder<'_> {
                 return None;
             }
         };
-        self.users.services.entry(service.clone()).or_default().insert(part.name.clone());
+        self.users.services.entry(service.clone()).or_default().push(part.name.clone());
         match self.states.get(&service).map(|state| &state.service) {
             Some(Err(fault)) => {
                 let text = match fault.text.contains(service.as_str()) {
@@ -311,7 +323,7 @@ impl Builder<'_> {
         match internal::service(self.context, reference) {
             Some(Ok(service)) => {
                 let name = ServiceName::from(reference);
-                self.users.services.entry(name).or_default().insert(part.name.clone());
+                self.users.services.entry(name).or_default().push(part.name.clone());
                 Some(Target::Internal(service))
             }
             off => {
@@ -329,15 +341,19 @@ impl Builder<'_> {
     }
 
     fn report(&mut self, name: &RouterName, origin: &Origin, findings: &Findings) {
+        let Findings { disabled, unavailable, warnings, notes: _, doubts } = findings;
+        if disabled.is_empty() && unavailable.is_empty() && warnings.is_empty() && doubts.is_empty() {
+            return;
+        }
         let subject = format!("router `{}`", name.name());
-        for fault in &findings.disabled {
+        for fault in disabled {
             self.problems.push(fault.error(origin, &subject));
         }
-        for fault in &findings.unavailable {
+        for fault in unavailable {
             let text = format!("{}: the router answers 503", fault.text);
             self.problems.push(Fault { text, hint: fault.hint.clone() }.error(origin, &subject));
         }
-        for fault in findings.warnings.iter().chain(&findings.doubts) {
+        for fault in warnings.iter().chain(doubts) {
             self.problems.push(fault.warning(origin, &subject));
         }
     }
@@ -378,8 +394,8 @@ impl Builder<'_> {
             trace_verbosity: if verbosity.is_empty() { "minimal".to_owned() } else { verbosity },
         });
         let using = if serves { entry_points.iter().map(ToString::to_string).collect() } else { Vec::new() };
-        let entry = listed(raw, &item.origin, status, errors, using);
-        self.routing.listing.routers.insert(part_name.clone(), Listed { priority, ..entry });
+        let entry = listed(item.with_value(raw), status, errors, using);
+        self.listing.push((part_name.clone(), Listed { priority, ..entry }));
         let (Some(rule), true) = (rule, serves) else { return };
         let target = match (findings.unavailable.first(), target) {
             (None, Some(target)) => target,
@@ -406,12 +422,13 @@ impl Builder<'_> {
             observability,
             origin: item.origin.clone(),
         };
-        self.routing.routers.insert(part_name, router);
+        self.routers.push((part_name, router));
     }
 }
 
-/// The router's rule, unless a finding says what is wrong with it.
-fn rule(raw: &RawRouter, findings: &mut Findings) -> Option<Rule> {
+/// The router's rule, unless a finding says what is wrong with it. `previous` is the router of that name that was
+/// built last time.
+fn rule(raw: &RawRouter, previous: Option<&Router>, findings: &mut Findings) -> Option<Rule> {
     if raw.rule_syntax.eq_ignore_ascii_case("v2") {
         findings.disabled.push(Fault::new(
             "`ruleSyntax: v2` is not served",
@@ -424,7 +441,9 @@ fn rule(raw: &RawRouter, findings: &mut Findings) -> Option<Rule> {
         findings.disabled.push(Fault::new("empty rule", "set `rule`, as in ``Host(`app.example.com`)``"));
         return None;
     }
-    match rule::parse(&raw.rule) {
+    // A rule follows from its text alone.
+    let kept = previous.map(|router| &router.rule).filter(|rule| rule.text() == raw.rule);
+    match kept.map_or_else(|| rule::parse(&raw.rule), |rule| Ok(rule.clone())) {
         Ok(rule) => {
             findings.doubts.extend(rule.suspicions().iter().map(|doubt| {
                 Fault::new(format!("rule, column {}: {}", doubt.column, doubt.message), &*doubt.hint)
@@ -442,17 +461,13 @@ fn rule(raw: &RawRouter, findings: &mut Findings) -> Option<Rule> {
 
 /// Splits a router by what its entry points add to it, as Traefik does, and says which of them do not exist.
 fn split(context: &Context, name: &RouterName, raw: &RawRouter) -> (Vec<Part>, Vec<Fault>) {
-    let mut wanted: Vec<String> = match raw.entry_points.as_slice() {
-        [] => context
-            .entry_points
-            .iter()
-            .filter(|entry_point| entry_point.is_default)
-            .map(|entry_point| entry_point.name.to_string())
-            .collect(),
-        written => written.to_vec(),
-    };
-    let mut seen = HashSet::new();
-    wanted.retain(|name| seen.insert(name.clone()));
+    let written = raw.entry_points.iter().map(String::as_str);
+    let defaults = context.entry_points.iter().filter(|entry_point| entry_point.is_default);
+    let defaults = defaults.map(|entry_point| entry_point.name.as_str());
+    let mut wanted: Vec<&str> =
+        if raw.entry_points.is_empty() { defaults.collect() } else { written.collect() };
+    let mut seen = HashSet::<_, RandomState>::default();
+    wanted.retain(|name| seen.insert(*name));
     let mut parts = Vec::new();
     let mut unknown = Vec::new();
     let mut rest = Part {
@@ -462,13 +477,13 @@ fn split(context: &Context, name: &RouterName, raw: &RawRouter) -> (Vec<Part>, V
         added_middlewares: 0,
         observability: observe(Observability::default(), raw),
     };
-    for wish in &wanted {
+    for &wish in &wanted {
         match context.entry_point(wish) {
             None => {
                 let known = context.entry_points.iter().map(|entry_point| entry_point.name.as_str());
                 let hint = did_you_mean(wish, known).map(|near| format!("did you mean `{near}`?"));
                 unknown.push(Fault { text: format!("entryPoint \"{wish}\" doesn't exist"), hint });
-                rest.raw.entry_points.push(wish.clone());
+                rest.raw.entry_points.push(wish.to_owned());
             }
             Some(entry_point) if adds(entry_point) => {
                 let part_name = match wanted.len() {
@@ -478,7 +493,7 @@ fn split(context: &Context, name: &RouterName, raw: &RawRouter) -> (Vec<Part>, V
                 parts.push(on(entry_point, part_name, raw));
             }
             Some(entry_point) => {
-                rest.raw.entry_points.push(wish.clone());
+                rest.raw.entry_points.push(wish.to_owned());
                 rest.entry_points.push(entry_point.name.clone());
             }
         }
@@ -525,7 +540,8 @@ fn observe(defaults: Observability, raw: &RawRouter) -> Observability {
 
 /// Running containers whose routers cannot be told apart by rule and priority.
 fn conflicts(routing: &Routing, problems: &mut Vec<Problem>) {
-    let mut first: HashMap<(&EntryPointName, bool, &str, i64), &Router> = HashMap::new();
+    let mut first: HashMap<(&EntryPointName, bool, &str, i64), &Router, RandomState> =
+        HashMap::with_capacity_and_hasher(routing.routers.len(), RandomState::default());
     let mut found: BTreeMap<(&str, &str), (&Router, &Router)> = BTreeMap::new();
     // By name: of equal ones the first in byte order is asked first.
     for router in routing.routers.values().filter(|router| router.standing == Standing::Up) {

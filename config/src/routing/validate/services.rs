@@ -1,19 +1,27 @@
 //! Services: servers checked one by one, and what follows from what is not served yet.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
+
+use foldhash::fast::RandomState;
 
 use super::middlewares::{self, Effect, Effects};
 use super::{Context, Fault, Referrer, Users, internal, listed, names};
 use crate::name::ServiceName;
-use crate::problem::Problem;
+use crate::problem::{Origin, Problem};
 use crate::routing::merge::Merged;
-use crate::routing::raw::{self, Defined, RawLoadBalancer, RawServer, RawServersTransport, RawService};
-use crate::routing::{Listed, Routing, Scheme, Server, Service, Standing, Status};
+use crate::routing::raw::{
+    self, Defined, RawLoadBalancer, RawServer, RawServersTransport, RawService, Scope,
+};
+use crate::routing::{Routing, Scheme, Server, Service, Standing, Status};
 
 /// What a service comes to.
 #[derive(Debug)]
 pub(super) struct State {
+    /// How far it reaches.
+    pub(super) scope: Scope,
+    /// Containers other than its own may use it.
+    pub(super) export: bool,
     /// The service, or why what uses it answers 503.
     pub(super) service: Result<Service, Fault>,
     /// What it does without.
@@ -21,22 +29,22 @@ pub(super) struct State {
 }
 
 /// By qualified name.
-pub(super) type States = BTreeMap<ServiceName, State>;
+pub(super) type States = HashMap<ServiceName, State, RandomState>;
 
 /// Judges every service; each that does not work as written is a problem.
 pub(super) fn judge(merged: &Merged, effects: &Effects, problems: &mut Vec<Problem>) -> States {
-    let mut states = States::new();
-    for (name, item) in &merged.services {
-        let subject = format!("service `{}`", name.name());
+    let mut state = |(name, item): (&ServiceName, &Defined<RawService>)| {
+        let subject = || format!("service `{}`", name.name());
         let mut warnings = Vec::new();
         let service = service(merged, effects, name, item, &mut warnings);
-        problems.extend(warnings.iter().map(|fault| fault.warning(&item.origin, &subject)));
+        problems.extend(warnings.iter().map(|fault| fault.warning(&item.origin, &subject())));
         if let Err(fault) = &service {
-            problems.push(fault.error(&item.origin, &subject));
+            problems.push(fault.error(&item.origin, &subject()));
         }
-        states.insert(name.clone(), State { service, warnings });
-    }
-    states
+        let (scope, export) = (item.scope.clone(), item.value.export);
+        (name.clone(), State { scope, export, service, warnings })
+    };
+    merged.services.iter().map(&mut state).collect()
 }
 
 fn service(
@@ -117,23 +125,19 @@ fn service(
 
 /// The good servers, ordered by URL, no URL twice.
 fn servers(load_balancer: &RawLoadBalancer, warnings: &mut Vec<Fault>) -> Vec<Server> {
-    let mut seen = HashSet::new();
-    let mut servers = Vec::new();
+    let mut servers = Vec::with_capacity(load_balancer.servers.len());
     for raw in &load_balancer.servers {
         match server(raw) {
-            Ok(Some(server)) => {
-                if seen.insert(Arc::clone(&server.url)) {
-                    servers.push(server);
-                }
-            }
-            Ok(None) => {}
+            Ok(server) => servers.extend(server),
             Err(fault) => warnings.push(fault),
         }
         if raw.fenced {
             warnings.push(Fault::new("`fenced` means nothing outside of Kubernetes", "take it away"));
         }
     }
-    servers.sort();
+    // Stable: of two servers with one URL the first stays.
+    servers.sort_by(|a, b| a.url.cmp(&b.url));
+    servers.dedup_by(|a, b| a.url == b.url);
     servers
 }
 
@@ -146,12 +150,10 @@ fn server(raw: &RawServer) -> Result<Option<Server>, Fault> {
         )
     };
     let (scheme, rest) = raw.url.split_once("://").ok_or_else(|| wrong("it is no absolute URL"))?;
-    let (scheme, default_port) = match scheme.to_ascii_lowercase().as_str() {
-        "http" => (Scheme::Http, 80),
-        "https" => (Scheme::Https, 443),
-        "h2c" => (Scheme::H2c, 80),
-        _ => return Err(wrong("its scheme is not `http`, `https` or `h2c`")),
-    };
+    let known = [("http", Scheme::Http, 80), ("https", Scheme::Https, 443), ("h2c", Scheme::H2c, 80)];
+    let found = known.into_iter().find(|(name, ..)| scheme.eq_ignore_ascii_case(name));
+    let (_, scheme, default_port) =
+        found.ok_or_else(|| wrong("its scheme is not `http`, `https` or `h2c`"))?;
     if raw.url.bytes().any(|byte| byte <= b' ' || byte == 0x7f || byte == b'\\') {
         return Err(wrong("it holds a blank, a control character or a backslash"));
     }
@@ -306,18 +308,19 @@ fn transport(
 
 /// Lists every service and keeps the good ones.
 pub(super) fn list(
-    mut services: BTreeMap<ServiceName, Defined<RawService>>,
+    merged: &Merged,
     context: &Context,
-    states: States,
+    mut states: States,
     users: &Users,
     routing: &mut Routing,
 ) {
-    for (name, State { service, warnings }) in states {
-        let Some(item) = services.remove(&name) else { continue };
+    let mut good = Vec::with_capacity(merged.services.len());
+    let mut list = |(name, item): (&ServiceName, &Defined<RawService>)| {
+        let State { service, warnings, .. } = states.remove(name)?;
         let mut errors: Vec<_> = warnings.iter().map(Fault::listed).collect();
         let status = match service {
             Ok(service) => {
-                routing.services.insert(name.clone(), service);
+                good.push((name.clone(), service));
                 if errors.is_empty() { Status::Enabled } else { Status::Warning }
             }
             Err(fault) => {
@@ -325,14 +328,15 @@ pub(super) fn list(
                 Status::Disabled
             }
         };
-        let used_by = names(users.services.get(&name));
-        let entry: Listed<_> = listed(item.value, &item.origin, status, errors, used_by);
-        routing.listing.services.insert(name, entry);
-    }
+        let used_by = names(users.services.get(name));
+        Some((name.clone(), listed(item.clone(), status, errors, used_by)))
+    };
+    routing.listing.services = merged.services.iter().filter_map(&mut list).collect();
+    routing.services = good.into_iter().collect();
     for (name, _) in internal::services(context) {
         let used_by = names(users.services.get(&name));
-        let entry =
-            listed(RawService::default(), &crate::Origin::Gateway, Status::Enabled, Vec::new(), used_by);
+        let item = Defined::new(RawService::default(), Origin::Gateway);
+        let entry = listed(item, Status::Enabled, Vec::new(), used_by);
         routing.listing.services.insert(name, entry);
     }
 }

@@ -3,7 +3,6 @@
 use super::{Fault, listed};
 use crate::problem::{Origin, Problem};
 use crate::routing::merge::Merged;
-use crate::routing::raw::RawTcpRouter;
 use crate::routing::{Listing, Status};
 use crate::rule;
 
@@ -30,30 +29,30 @@ pub(super) fn list(merged: &Merged, listing: &mut Listing, problems: &mut Vec<Pr
             }
         };
         errors.push(report(&item.origin, subject, Fault::new(NOT_SERVED, HINT)));
-        let raw = RawTcpRouter { priority, ..item.value.clone() };
-        let mut entry = listed(raw, &item.origin, Status::Disabled, errors, Vec::new());
+        let mut computed = item.clone();
+        computed.value.priority = priority;
+        let mut entry = listed(computed, Status::Disabled, errors, Vec::new());
         entry.priority = priority;
         listing.tcp_routers.insert(name.clone(), entry);
     }
     for (name, item) in &merged.udp_routers {
         let subject = format!("UDP router `{}`", name.name());
         let errors = vec![report(&item.origin, subject, Fault::new(UDP_NOT_SERVED, HINT))];
-        let entry = listed(item.value.clone(), &item.origin, Status::Disabled, errors, Vec::new());
+        let entry = listed(item.clone(), Status::Disabled, errors, Vec::new());
         listing.udp_routers.insert(name.clone(), entry);
     }
     // Nothing uses them while routers are not served; the routers' problems say so.
     let idle = |message: &str| vec![message.to_owned()];
     for (name, item) in &merged.tcp_services {
-        let entry = listed(item.value.clone(), &item.origin, Status::Warning, idle(NOT_SERVED), Vec::new());
+        let entry = listed(item.clone(), Status::Warning, idle(NOT_SERVED), Vec::new());
         listing.tcp_services.insert(name.clone(), entry);
     }
     for (name, item) in &merged.tcp_middlewares {
-        let entry = listed(item.value.clone(), &item.origin, Status::Warning, idle(NOT_SERVED), Vec::new());
+        let entry = listed(item.clone(), Status::Warning, idle(NOT_SERVED), Vec::new());
         listing.tcp_middlewares.insert(name.clone(), entry);
     }
     for (name, item) in &merged.udp_services {
-        let entry =
-            listed(item.value.clone(), &item.origin, Status::Warning, idle(UDP_NOT_SERVED), Vec::new());
+        let entry = listed(item.clone(), Status::Warning, idle(UDP_NOT_SERVED), Vec::new());
         listing.udp_services.insert(name.clone(), entry);
     }
 }

@@ -65,9 +65,9 @@ fn page(snapshot: &Snapshot) -> Answer {
         listing.routers.iter().map(|(name, listed)| {
             vec![
                 name.to_string(),
-                listed.raw.rule.clone(),
+                listed.item.value.rule.clone(),
                 listed.used_by.join(", "),
-                listed.raw.service.clone(),
+                listed.item.value.service.clone(),
                 listed.priority.to_string(),
                 state(listed.status.as_str(), &listed.errors),
             ]

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use config::document::{Node, Style, decode, parse_yaml};
 use config::install::Api;
 use config::problem::Origin;
-use config::routing::raw::{RawMiddleware, RawRouter, RawService};
+use config::routing::raw::{Defined, RawMiddleware, RawRouter, RawService};
 use config::routing::{
     InternalService, Listed, Router, Routing, Scheme, Server, Service, Standing, Status, Target,
 };
@@ -68,12 +68,11 @@ fn parts() -> Parts {
     }
     fn listed<T>(raw: T, status: Status, errors: &[&str], used_by: &[&str], priority: i64) -> Listed<T> {
         Listed {
-            raw,
+            item: Defined::new(raw, Origin::file("routes.yml", 3, 5)),
             status,
             errors: errors.iter().map(|error| (*error).to_owned()).collect(),
             used_by: used_by.iter().map(|name| (*name).to_owned()).collect(),
             priority,
-            origin: Origin::file("routes.yml", 3, 5),
         }
     }
     let mut routing = Routing::default();

@@ -49,7 +49,7 @@ fn origin(origin: &Origin) -> Value {
             }
             view
         }
-        Origin::Container { name, id } => json!({ "kind": "container", "name": name, "id": id }),
+        Origin::Container { name, id } => json!({ "kind": "container", "name": &**name, "id": &**id }),
         Origin::Flag { name } => json!({ "kind": "flag", "name": name }),
         Origin::Variable { name } => json!({ "kind": "variable", "name": name }),
         Origin::Gateway => json!({ "kind": "gateway" }),
@@ -88,7 +88,7 @@ pub(super) struct Element {
 
 impl Element {
     fn new<T: Serialize>(name: &str, listed: &Listed<T>, used_by_key: &str, always: bool) -> Self {
-        let mut fields = object(&listed.raw);
+        let mut fields = object(&listed.item.value);
         if !listed.errors.is_empty() {
             fields.insert("error".to_owned(), json!(listed.errors));
         }
@@ -241,7 +241,7 @@ impl Kind {
 fn router(name: &str, listed: &Listed<RawRouter>, routing: &Routing, install: &Install) -> Element {
     let mut element = Element::new(name, listed, "using", true);
     let observability = routing.routers.get(name).map(|router| router.observability).unwrap_or_default();
-    let written = listed.raw.observability.as_ref();
+    let written = listed.item.value.observability.as_ref();
     let Observability { access_logs, metrics, tracing } = observability;
     let verbosity = written
         .map(|observability| observability.trace_verbosity.as_str())

@@ -17,7 +17,7 @@ use config::install::Install;
 use config::name::ProviderName;
 use config::routing::Routing;
 use config::routing::merge::qualify;
-use config::routing::validate::{Context, validate};
+use config::routing::validate::{Context, validate_after};
 use config::{Origin, Problem, Severity};
 use discovery::{Freshness, Provider, ProviderChannels, Update};
 use tokio::sync::{mpsc, oneshot};
@@ -341,7 +341,7 @@ fn build(sources: &Sources, previous: &Snapshot) -> Snapshot {
             stale: source.ended.clone().or(stale),
         });
     }
-    let (routing, found) = routing_of(sources);
+    let (routing, found) = routing_of(sources, &previous.routing);
     problems.extend(found);
     let mut snapshot = compile(&sources.install, Parts { routing, problems, providers }, previous);
     snapshot.input_refused |= sources.providers.iter().any(|source| source.failure.is_some());
@@ -349,13 +349,13 @@ fn build(sources: &Sources, previous: &Snapshot) -> Snapshot {
 }
 
 /// What the providers said, brought together.
-fn routing_of(sources: &Sources) -> (Routing, Vec<Problem>) {
+fn routing_of(sources: &Sources, previous: &Routing) -> (Routing, Vec<Problem>) {
     let said = sources.providers.iter().filter_map(|source| {
         let update = source.update.as_deref()?;
         Some((source.name.clone(), update.routing.clone()))
     });
     let (merged, mut problems) = qualify(said.collect());
-    let (routing, found) = validate(merged, &sources.context);
+    let (routing, found) = validate_after(previous, merged, &sources.context);
     problems.extend(found);
     (routing, problems)
 }

@@ -106,7 +106,8 @@ impl RouteTable {
                 .then_with(|| a.precedence.cmp(&b.precedence))
                 .then_with(|| a.route.name.cmp(&b.route.name))
         });
-        let mut hosts: HashMap<Arc<str>, Vec<u32>, RandomState> = HashMap::default();
+        let mut hosts: HashMap<Arc<str>, Vec<u32>, RandomState> =
+            HashMap::with_capacity_and_hasher(entries.len(), RandomState::default());
         let mut wildcards: HashMap<Arc<str>, Vec<u32>, RandomState> = HashMap::default();
         let mut rest = Vec::new();
         for (position, entry) in (0_u32..).zip(&entries) {
