@@ -47,7 +47,6 @@ struct Open {
     content: Content,
 }
 
-#[expect(clippy::large_enum_variant, reason = "there is one for each open level, and 64 at most")]
 enum Content {
     List(Vec<Node>),
     Map {

@@ -466,8 +466,10 @@ fn split(context: &Context, name: &RouterName, raw: &RawRouter) -> (Vec<Part>, V
     let defaults = defaults.map(|entry_point| entry_point.name.as_str());
     let mut wanted: Vec<&str> =
         if raw.entry_points.is_empty() { defaults.collect() } else { written.collect() };
-    let mut seen = HashSet::<_, RandomState>::default();
-    wanted.retain(|name| seen.insert(*name));
+    if wanted.len() > 1 {
+        let mut seen = HashSet::<_, RandomState>::default();
+        wanted.retain(|name| seen.insert(*name));
+    }
     let mut parts = Vec::new();
     let mut unknown = Vec::new();
     let mut rest = Part {

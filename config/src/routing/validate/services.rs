@@ -29,7 +29,7 @@ pub(super) struct State {
 }
 
 /// By qualified name.
-pub(super) type States = HashMap<ServiceName, State, RandomState>;
+pub(super) type States = HashMap<ServiceName, Box<State>, RandomState>;
 
 /// Judges every service; each that does not work as written is a problem.
 pub(super) fn judge(merged: &Merged, effects: &Effects, problems: &mut Vec<Problem>) -> States {
@@ -42,7 +42,7 @@ pub(super) fn judge(merged: &Merged, effects: &Effects, problems: &mut Vec<Probl
             problems.push(fault.error(&item.origin, &subject()));
         }
         let (scope, export) = (item.scope.clone(), item.value.export);
-        (name.clone(), State { scope, export, service, warnings })
+        (name.clone(), Box::new(State { scope, export, service, warnings }))
     };
     merged.services.iter().map(&mut state).collect()
 }
@@ -316,7 +316,7 @@ pub(super) fn list(
 ) {
     let mut good = Vec::with_capacity(merged.services.len());
     let mut list = |(name, item): (&ServiceName, &Defined<RawService>)| {
-        let State { service, warnings, .. } = states.remove(name)?;
+        let State { service, warnings, .. } = *states.remove(name)?;
         let mut errors: Vec<_> = warnings.iter().map(Fault::listed).collect();
         let status = match service {
             Ok(service) => {
