@@ -11,7 +11,7 @@ use crate::control::admin::explain::{Explanation, Question, explain as ask};
 
 const USAGE_TEXT: &str = "\
 usage: hearthgate explain URL [-X METHOD] [-H 'Name: value']... [--from ADDRESS] [--entry-point NAME]
-                          [--docker | --admin [ADDRESS]] [--format text|json] [flags of the install configuration]
+                          [--docker | --admin ADDRESS|auto] [--format text|json] [flags of the install configuration]
 
 Names the entry point, the client and why it is believed, the router and the near misses, the middlewares in order,
 and the servers.
