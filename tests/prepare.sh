@@ -29,6 +29,7 @@ want dockerd docker.io "a real Docker Engine for the end-to-end tests"
 want docker docker.io "the command that starts the tests' containers"
 want docker-compose docker-compose "a real Compose project is brought up and down"
 want /bin/busybox busybox-static "the servers in the tests' containers; no image registry is asked"
+want pgrep procps "finds a running Docker Engine"
 want ip iproute2 "a bridge for the engine that is killed and restarted"
 want iptables iptables "the engine's networks"
 want /etc/ssl/certs/ca-certificates.crt ca-certificates "the image carries the certificate authorities"
@@ -72,6 +73,11 @@ fi
 
 if ! docker version >/dev/null 2>&1; then
   say "no Docker Engine answers: starting one (log: /var/log/hearthgate-dockerd.log)"
+  # An engine that was killed, or went down with the machine, leaves its process file behind; by now the number in it may
+  # belong to any other program, and the engine would refuse to start for it.
+  if [ -z "$(pgrep -x dockerd)" ]; then
+    as_root rm -f /var/run/docker.pid /var/run/docker/containerd/containerd.pid
+  fi
   as_root sh -c 'setsid nohup dockerd >/var/log/hearthgate-dockerd.log 2>&1 </dev/null &'
   tries=0
   until as_root docker version >/dev/null 2>&1; do

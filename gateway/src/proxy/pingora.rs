@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
-use http::header;
+use http::header::{self, HeaderName};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 use pingora::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp};
@@ -280,7 +280,7 @@ async fn write(session: &mut Session, answer: Answer) -> Result<()> {
     }
     let mut response = ResponseHeader::build(answer.status, Some(answer.headers.len() + 4))?;
     for (name, value) in &answer.headers {
-        response.append_header(name, value)?;
+        response.append_header(titled(name), value)?;
     }
     let bodiless = matches!(answer.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
         || answer.status.is_informational();
@@ -293,6 +293,17 @@ async fn write(session: &mut Session, answer: Answer) -> Result<()> {
         session.write_response_body(Some(answer.body), true).await?;
     }
     session.as_downstream_mut().finish_body().await
+}
+
+/// A field name as HTTP/1 has always written it: `X-Content-Type-Options`.
+fn titled(name: &HeaderName) -> String {
+    let mut begins = true;
+    let title = |letter: char| {
+        let written = if begins { letter.to_ascii_uppercase() } else { letter };
+        begins = letter == '-';
+        written
+    };
+    name.as_str().chars().map(title).collect()
 }
 
 /// What the client is told about a failure on the way to a server or back.
