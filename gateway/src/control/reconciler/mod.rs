@@ -5,6 +5,7 @@
 //! the last good snapshot stays.
 
 mod reload;
+
 #[cfg(test)]
 mod tests;
 
@@ -12,6 +13,7 @@ pub use reload::{Change, ChangeKind, ReloadError, ReloadHandle, ReloadReport};
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use config::install::Install;
 use config::name::ProviderName;
@@ -27,6 +29,10 @@ use tokio::time::{Instant, sleep_until};
 use self::reload::{Reload, all_read, read_again};
 use crate::snapshot::compile::{Parts, compile};
 use crate::snapshot::{ProviderState, Snapshot, SnapshotReader, SnapshotWriter, border};
+
+/// How long a state settles at most when a server is gone in it: whoever is sent there gets an error until it is
+/// published, however patient the installation is with other changes.
+const LOSS_SETTLES: Duration = Duration::from_millis(100);
 
 /// Updates that may wait. Providers send whole states, so a full queue makes them wait and loses nothing.
 const QUEUE: usize = 16;
@@ -192,16 +198,18 @@ impl Reconciler {
         if source.update.as_deref().is_some_and(|before| same(before, &update)) {
             return;
         }
+        let loses = source.update.as_deref().is_some_and(|before| loses_servers(before, &update));
         source.answered |= update.freshness == Freshness::Current;
         source.failure = None;
         source.update = Some(Arc::new(update));
         let now = Instant::now();
         let feed = &mut self.feeds[index];
         // The first passes at once. Later ones wait until the settling time since the last one is over, and only
-        // the newest is left of those that wait.
+        // the newest is left of those that wait. A server that is gone waits for nobody's patience.
         let throttle = self.sources.install.providers.throttle;
+        let throttle = if loses { throttle.min(LOSS_SETTLES) } else { throttle };
         let settled = feed.published.map_or(now, |published| (published + throttle).max(now));
-        feed.due.get_or_insert(settled);
+        feed.due = Some(feed.due.map_or(settled, |due| due.min(settled)));
     }
 
     /// A provider's task has ended although nobody told it to: what it last said stays.
@@ -358,4 +366,18 @@ fn routing_of(sources: &Sources, previous: &Routing) -> (Routing, Vec<Problem>) 
     let (routing, found) = validate_after(previous, merged, &sources.context);
     problems.extend(found);
     (routing, problems)
+}
+
+/// Whether a server of an HTTP service is gone, or the whole service.
+fn loses_servers(before: &Update, after: &Update) -> bool {
+    before.routing.http.services.iter().any(|(name, service)| {
+        let Some(balancer) = &service.value.load_balancer else { return false };
+        let left = after.routing.http.services.get(name);
+        if left.is_some_and(|left| left == service) {
+            return false;
+        }
+        let left = left.and_then(|left| left.value.load_balancer.as_ref());
+        let stays = |url: &str| left.is_some_and(|left| left.servers.iter().any(|server| server.url == url));
+        balancer.servers.iter().any(|server| !stays(&server.url))
+    })
 }

@@ -131,6 +131,43 @@ async fn the_first_state_of_a_provider_is_published_at_once_and_later_ones_settl
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_server_that_is_gone_does_not_wait_for_others_to_settle() {
+    let stage = Stage::new(Duration::from_secs(20));
+    let served = |message: &str, urls: &[&str]| {
+        let mut balancer = config::routing::raw::RawLoadBalancer::default();
+        balancer.place_servers(urls.iter().map(|url| (*url).to_owned()));
+        let service = config::routing::raw::RawService {
+            load_balancer: Some(balancer),
+            ..config::routing::raw::RawService::default()
+        };
+        let mut update = update("docker", message);
+        let item = config::routing::raw::Defined::new(service, Origin::container("blog", "1"));
+        update.routing.http.services.insert("blog".to_owned(), item);
+        update
+    };
+    stage
+        .docker
+        .send(Order::Send(served("both", &["http://10.0.0.1:80", "http://10.0.0.2:80"])))
+        .await
+        .unwrap();
+    stage.shows("both").await;
+    let start = Instant::now();
+    stage.docker.send(Order::Send(served("one", &["http://10.0.0.2:80"]))).await.unwrap();
+    stage.shows("one").await;
+    assert!(start.elapsed() < Duration::from_millis(200), "{:?}", start.elapsed());
+
+    // One that joins can wait.
+    let start = Instant::now();
+    stage
+        .docker
+        .send(Order::Send(served("two", &["http://10.0.0.2:80", "http://10.0.0.3:80"])))
+        .await
+        .unwrap();
+    stage.shows("two").await;
+    assert!(start.elapsed() >= Duration::from_secs(19), "{:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_provider_does_not_wait_for_the_settling_of_another() {
     let stage = Stage::new(Duration::from_secs(2));
     stage.docker.send(Order::Send(update("docker", "docker one"))).await.unwrap();
