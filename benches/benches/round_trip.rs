@@ -70,7 +70,8 @@ fn gateway(origin: SocketAddr) -> (RunningGateway, SocketAddr, PathBuf) {
     let loaded = load(&arguments, [], &Disk).expect("the arguments are right");
     let running =
         Gateway::start(loaded.install, loaded.problems, Environment::default()).expect("it can listen");
-    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime of one thread");
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime of one thread");
     assert!(runtime.block_on(running.ready()));
     let Some(BoundAddress::Tcp(address)) = running.address("web") else { panic!("web is a TCP listener") };
     let address = *address;
