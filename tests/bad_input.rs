@@ -14,18 +14,6 @@ use tests::wait::holds;
 /// A provider has ten seconds for its first answer before the gateway is ready without it.
 const SOON: Duration = Duration::from_secs(20);
 
-fn beside_a_file(origin: &Origin) -> GatewayPlan {
-    GatewayPlan::new().routes(&format!(
-        "http:
-  routers:
-    app: {{ rule: Host(`app.test`), service: app }}
-  services:
-    app: {{ loadBalancer: {{ servers: [ {{ url: '{}' }} ] }} }}
-",
-        origin.url()
-    ))
-}
-
 #[tokio::test]
 async fn an_engine_that_talks_nonsense_is_a_problem_and_files_are_served() {
     let origin = Origin::start("app").await;
@@ -43,8 +31,11 @@ async fn an_engine_that_talks_nonsense_is_a_problem_and_files_are_served() {
     for answer in answers {
         let engine = RawOrigin::start(answer.clone(), Afterwards::Close).await;
         let endpoint = format!("tcp://{}", engine.address());
-        let gateway =
-            beside_a_file(&origin).argument(format!("--providers.docker.endpoint={endpoint}")).start().await;
+        let gateway = GatewayPlan::new()
+            .app(&origin.url())
+            .argument(format!("--providers.docker.endpoint={endpoint}"))
+            .start()
+            .await;
         gateway.answers("app.test", "/", 200, SOON).await;
         eventually("the engine is a problem", SOON, || async {
             let problems = gateway.admin_json("/api/problems").await.to_string();
@@ -60,8 +51,10 @@ async fn an_engine_that_is_silent_does_not_hold_the_start_up() {
     // It accepts connections by its backlog, and never reads from them.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = silent.local_addr().expect("an address");
-    let gateway =
-        beside_a_file(&origin).argument(format!("--providers.docker.endpoint=tcp://{address}")).spawn();
+    let gateway = GatewayPlan::new()
+        .app(&origin.url())
+        .argument(format!("--providers.docker.endpoint=tcp://{address}"))
+        .spawn();
     let mut gateway = gateway;
     eventually("files are served although the engine is silent", SOON, || {
         let gateway = &gateway;
@@ -79,7 +72,7 @@ async fn an_engine_that_is_silent_does_not_hold_the_start_up() {
 #[tokio::test]
 async fn a_socket_that_is_not_there_is_a_problem_until_it_is() {
     let origin = Origin::start("app").await;
-    let plan = beside_a_file(&origin);
+    let plan = GatewayPlan::new().app(&origin.url());
     let socket = plan.path("docker.sock");
     let gateway =
         plan.argument(format!("--providers.docker.endpoint=unix://{}", socket.display())).start().await;
@@ -133,7 +126,7 @@ async fn a_label_of_a_megabyte_costs_only_its_own_container() {
 #[tokio::test]
 async fn unknown_keys_wrong_types_and_lists_with_an_index_cost_their_own_item() {
     let origin = Origin::start("app").await;
-    let gateway = beside_a_file(&origin).start().await;
+    let gateway = GatewayPlan::new().app(&origin.url()).start().await;
     let routes = format!(
         "http:
   routers:

@@ -14,22 +14,10 @@ use tokio_tungstenite::tungstenite::Message;
 
 const SOON: Duration = Duration::from_secs(5);
 
-fn routed(origin: &Origin) -> GatewayPlan {
-    GatewayPlan::new().routes(&format!(
-        "http:
-  routers:
-    app: {{ rule: Host(`app.test`), service: app }}
-  services:
-    app: {{ loadBalancer: {{ servers: [ {{ url: '{}' }} ] }} }}
-",
-        origin.url()
-    ))
-}
-
 #[tokio::test]
 async fn sigterm_ends_an_idle_gateway_at_once_and_with_zero() {
     let origin = Origin::start("app").await;
-    let mut gateway = routed(&origin).start().await;
+    let mut gateway = GatewayPlan::new().app(&origin.url()).start().await;
     gateway.answers("app.test", "/", 200, SOON).await;
     gateway.signal(Signal::SIGTERM);
     assert_eq!(gateway.exit(SOON).await.code(), Some(0));
@@ -39,7 +27,7 @@ async fn sigterm_ends_an_idle_gateway_at_once_and_with_zero() {
 #[tokio::test]
 async fn an_open_answer_ends_by_itself_after_sigterm() {
     let origin = Origin::start("app").await;
-    let mut gateway = routed(&origin).start().await;
+    let mut gateway = GatewayPlan::new().app(&origin.url()).start().await;
     let web = gateway.web();
     let mut connection = Connection::open(web).await.expect("a connection");
     let mut body = connection.send(get("app.test", "/hold")).await.expect("a head").into_body();
@@ -69,8 +57,11 @@ async fn an_open_answer_ends_by_itself_after_sigterm() {
 #[tokio::test]
 async fn what_does_not_end_within_its_grace_is_cut_and_the_exit_is_clean() {
     let origin = Origin::start("app").await;
-    let mut gateway =
-        routed(&origin).argument("--entryPoints.web.transport.lifeCycle.graceTimeOut=1s").start().await;
+    let mut gateway = GatewayPlan::new()
+        .app(&origin.url())
+        .argument("--entryPoints.web.transport.lifeCycle.graceTimeOut=1s")
+        .start()
+        .await;
     let mut connection = Connection::open(gateway.web()).await.expect("a connection");
     let body = connection.send(get("app.test", "/hold")).await.expect("a head").into_body();
     let mut socket = websocket(gateway.web(), "app.test", "/ws").await.expect("an open WebSocket");
@@ -85,7 +76,7 @@ async fn what_does_not_end_within_its_grace_is_cut_and_the_exit_is_clean() {
 #[tokio::test]
 async fn a_second_sigterm_does_not_wait() {
     let origin = Origin::start("app").await;
-    let mut gateway = routed(&origin).start().await;
+    let mut gateway = GatewayPlan::new().app(&origin.url()).start().await;
     let mut connection = Connection::open(gateway.web()).await.expect("a connection");
     let _open = connection.send(get("app.test", "/hold")).await.expect("a head");
     gateway.signal(Signal::SIGTERM);
@@ -103,7 +94,8 @@ async fn a_second_sigterm_does_not_wait() {
 #[tokio::test]
 async fn it_accepts_for_a_while_after_sigterm_when_told_to() {
     let origin = Origin::start("app").await;
-    let mut gateway = routed(&origin)
+    let mut gateway = GatewayPlan::new()
+        .app(&origin.url())
         .argument("--entryPoints.web.transport.lifeCycle.requestAcceptGraceTimeout=2s")
         .start()
         .await;
@@ -123,13 +115,17 @@ async fn it_accepts_for_a_while_after_sigterm_when_told_to() {
 #[tokio::test]
 async fn a_restart_on_the_same_port_right_after_sigkill_works() {
     let origin = Origin::start("app").await;
-    let mut gateway = routed(&origin).start().await;
+    let mut gateway = GatewayPlan::new().app(&origin.url()).start().await;
     let web = gateway.web();
     let mut connection = Connection::open(web).await.expect("a connection");
     let _open = connection.send(get("app.test", "/hold")).await.expect("a head");
     gateway.signal(Signal::SIGKILL);
     gateway.exit(SOON).await;
-    let again = routed(&origin).argument(format!("--entryPoints.web.address={web}")).start().await;
+    let again = GatewayPlan::new()
+        .app(&origin.url())
+        .argument(format!("--entryPoints.web.address={web}"))
+        .start()
+        .await;
     assert_eq!(again.web(), web);
     again.answers("app.test", "/", 200, SOON).await;
 }

@@ -136,6 +136,19 @@ impl GatewayPlan {
         self.argument(format!("--providers.file.filename={}", path.display()))
     }
 
+    /// `app.test` is routed to this server.
+    #[must_use]
+    pub fn app(self, server: &str) -> Self {
+        self.routes(&format!(
+            "http:
+  routers:
+    app: {{ rule: Host(`app.test`), service: app }}
+  services:
+    app: {{ loadBalancer: {{ servers: [ {{ url: '{server}' }} ] }} }}
+"
+        ))
+    }
+
     /// Containers of an engine whose labels match `constraint`.
     #[must_use]
     pub fn docker(self, endpoint: &str, constraint: &str) -> Self {
