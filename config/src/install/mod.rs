@@ -422,10 +422,8 @@ pub struct Log {
     pub level: String,
     /// One JSON object a line.
     pub json: bool,
-    /// A file, or standard output.
+    /// A file, or standard output. Never in colour, whatever `noColor` says.
     pub file_path: Option<PathBuf>,
-    /// Never colour.
-    pub no_color: bool,
 }
 
 /// Who to become when started as root (design D16).

@@ -137,7 +137,7 @@ impl Resolver<'_> {
             level: level.to_owned(),
             json,
             file_path: raw.file_path.filter(|path| !path.is_empty()).map(PathBuf::from),
-            no_color: raw.no_color,
+            // `noColor` has nothing to do: the log is never in colour.
         }
     }
 

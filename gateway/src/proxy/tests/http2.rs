@@ -116,10 +116,12 @@ async fn http_2_can_be_turned_off() {
 #[tokio::test]
 async fn draining_lets_open_streams_end() {
     let (go, wait) = tokio::sync::watch::channel(false);
+    let (arrive, mut arrived) = tokio::sync::watch::channel(false);
     let (address, task) = listen(move |mut client| {
-        let mut wait = wait.clone();
+        let (mut wait, arrive) = (wait.clone(), arrive.clone());
         async move {
             client.head().await;
+            arrive.send_replace(true);
             wait.wait_for(|go| *go).await.unwrap();
             client.send(ok("late")).await;
         }
@@ -133,8 +135,7 @@ async fn draining_lets_open_streams_end() {
         reply.into_body().collect().await.unwrap().to_bytes()
     };
     let drain = async {
-        eventually(|| (proxy.proxy.open_connections() == 1).then_some(())).await;
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        arrived.wait_for(|arrived| *arrived).await.unwrap();
         let drain = proxy.proxy.drain();
         tokio::pin!(drain);
         assert!(tokio::time::timeout(Duration::from_millis(100), &mut drain).await.is_err());

@@ -95,14 +95,18 @@ async fn an_idle_connection_is_closed_in_time() {
     let server = TestServer::text("hello").await;
     let proxy = Setup::new()
         .route("blog", "Host(`blog.test`)", &[server.url()])
-        .with(|entry_point| entry_point.transport.keep_alive = Some(Duration::from_millis(400)))
+        .with(|entry_point| {
+            entry_point.transport.keep_alive = Some(Duration::from_millis(400));
+            entry_point.limits.requests_per_connection = None;
+        })
         .serve();
     let mut silent = proxy.connect().await;
     let mut client = proxy.connect().await;
-    for _ in 0..4 {
+    // Whoever goes on asking stays, for longer than an idle connection may.
+    let started = tokio::time::Instant::now();
+    while started.elapsed() < Duration::from_millis(900) {
         client.send(GET).await;
         assert_eq!(client.reply().await.status(), 200);
-        tokio::time::sleep(Duration::from_millis(150)).await;
     }
     client.is_closed().await;
     silent.is_closed().await;
@@ -186,14 +190,20 @@ async fn draining_cuts_what_does_not_end() {
 
 #[tokio::test]
 async fn a_client_that_leaves_is_recorded_as_499() {
-    let (address, task) = listen(|mut client| async move {
-        client.rest().await;
+    let (arrive, mut arrived) = tokio::sync::watch::channel(false);
+    let (address, task) = listen(move |mut client| {
+        let arrive = arrive.clone();
+        async move {
+            client.head().await;
+            arrive.send_replace(true);
+            client.rest().await;
+        }
     })
     .await;
     let proxy = Setup::new().route("blog", "Host(`blog.test`)", &[format!("http://{address}")]).serve();
     let mut client = proxy.connect().await;
     client.send(GET).await;
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    arrived.wait_for(|arrived| *arrived).await.unwrap();
     drop(client);
     let records = proxy.records(1).await;
     assert_eq!((records[0].status, &*records[0].reason), (499, "client_gone"));
