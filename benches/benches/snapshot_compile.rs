@@ -34,7 +34,7 @@ fn router(index: usize, rule: &str) -> Router {
         rule,
         precedence: 0,
         entry_points: vec!["web".into()],
-        tls: false,
+        tls: None,
         middlewares: Vec::new(),
         target: Target::Service(format!("service-{index}@docker").into()),
         standing: Standing::Up,
@@ -55,9 +55,11 @@ fn service(index: usize) -> Service {
             port: 8080,
             weight: 1,
             path_prefix: "".into(),
+            pin: None,
         }],
         down: None,
         pass_host_header: true,
+        transport: std::sync::Arc::default(),
         origin: Origin::Gateway,
     }
 }

@@ -113,6 +113,11 @@ qualified_name!(
     MiddlewareName
 );
 
+qualified_name!(
+    /// A set of TLS options, `name@provider`; the default set is `default` alone, as in Traefik.
+    TlsOptionsName
+);
+
 /// What Traefik calls the normalised name: split at every character that is neither a letter nor a digit,
 /// joined with `-`; separators at the ends vanish (`my_app.web` becomes `my-app-web`).
 pub fn normalize(text: &str) -> String {

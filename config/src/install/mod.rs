@@ -1,6 +1,7 @@
 //! Install configuration: what is fixed for the process. `raw` is the file exactly as written, [`load`] joins
 //! file, variables and flags and checks them, this file holds what comes out.
 
+pub mod acme;
 mod address;
 pub mod load;
 mod notices;
@@ -18,9 +19,12 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+pub use self::acme::CertificateResolver;
 use crate::document::Node;
 use crate::name::{EntryPointName, ProviderName};
 use crate::routing::raw::RawRouterTls;
+use crate::routing::stream::TcpTransport;
+use crate::routing::transport::Transport as ServersTransport;
 use crate::secret::Secret;
 
 /// Everything that is fixed for the process.
@@ -42,8 +46,12 @@ pub struct Install {
     pub access_log: Option<AccessLog>,
     /// The program's own log.
     pub log: Log,
-    /// Names of certificate resolvers that routers may refer to.
-    pub certificate_resolvers: Vec<String>,
+    /// Certificate resolvers that routers may refer to.
+    pub certificate_resolvers: Vec<CertificateResolver>,
+    /// How HTTP servers are reached by services that name no transport (`serversTransport`).
+    pub servers_transport: Arc<ServersTransport>,
+    /// The same for TCP servers (`tcpServersTransport`).
+    pub tcp_servers_transport: Arc<TcpTransport>,
     /// Durable state.
     pub state_dir: PathBuf,
     /// Who to become when started as root.
@@ -82,6 +90,34 @@ pub struct EntryPoint {
     pub observability: crate::routing::Observability,
     /// `SO_REUSEPORT`.
     pub reuse_port: bool,
+    /// UDP in place of TCP.
+    pub udp: Option<UdpListener>,
+    /// Every request is sent to another entry point (`http.redirections.entryPoint`).
+    pub redirection: Option<Redirection>,
+    /// Routers may answer ACME challenges although a resolver uses the entry point (`allowACMEByPass`).
+    pub acme_by_pass: bool,
+}
+
+/// What a UDP listener adds (`udp`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UdpListener {
+    /// How long a flow may be idle (3 s).
+    pub timeout: Duration,
+}
+
+/// `http.redirections.entryPoint`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Redirection {
+    /// Port of the target; none where it is the scheme's own.
+    pub port: Option<u16>,
+    /// Scheme of the target (`https`).
+    pub scheme: Box<str>,
+    /// 301 (true) or 302; methods other than GET get 308 or 307, as in Traefik.
+    pub permanent: bool,
+    /// Name of the target, for the router's name.
+    pub to: Box<str>,
+    /// Priority of the router (2^63 - 2).
+    pub priority: i64,
 }
 
 /// Where a listener binds.
@@ -126,6 +162,8 @@ pub enum ClientIpMode {
         /// 0: rightmost untrusted.
         depth: usize,
     },
+    /// The PROXY protocol's source behind a trusted peer, who must send it (security.md section 2 rule 7).
+    ProxyProtocol,
 }
 
 /// A peer whose forwarding headers are believed.

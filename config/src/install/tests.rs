@@ -327,7 +327,6 @@ core: {defaultRuleSyntax: v2}
     hearthgate.yml:31:27: error: option `core.defaultRuleSyntax`: rules of Traefik v2 are not served; write the rules as in Traefik v3
     "#);
     let install = yml(text).install();
-    assert_eq!(install.certificate_resolvers, ["le"]);
     assert_eq!(
         addresses(&install),
         ["web AnyAddress { port: 80 } true", "websecure AnyAddress { port: 443 } true"]

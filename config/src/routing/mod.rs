@@ -9,12 +9,19 @@ mod item;
 pub mod labels;
 pub mod merge;
 pub mod raw;
+pub mod stream;
+pub mod tls;
+pub mod transport;
 pub mod validate;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub use in_step::InStep;
+
+use self::stream::{Tcp, Udp};
+use self::tls::{RouterTls, Tls};
+use self::transport::Transport;
 
 use crate::name::{EntryPointName, MiddlewareName, RouterName, ServiceName};
 use crate::problem::Origin;
@@ -29,6 +36,12 @@ pub struct Routing {
     pub routers: BTreeMap<RouterName, Router>,
     /// HTTP services.
     pub services: BTreeMap<ServiceName, Service>,
+    /// TLS: options, certificates.
+    pub tls: Tls,
+    /// TCP.
+    pub tcp: Tcp,
+    /// UDP.
+    pub udp: Udp,
     /// Every item as it was written, valid or not, for the read API.
     pub listing: Listing,
 }
@@ -46,8 +59,8 @@ pub struct Router {
     pub precedence: usize,
     /// Where it listens; never empty.
     pub entry_points: Vec<EntryPointName>,
-    /// Serves TLS connections only if true, plain ones only if false.
-    pub tls: bool,
+    /// Serves TLS connections only if there, plain ones only if not.
+    pub tls: Option<RouterTls>,
     /// In order, the entry point's first; every one exists.
     pub middlewares: Vec<MiddlewareName>,
     /// Where a request goes.
@@ -111,6 +124,8 @@ pub struct Service {
     pub down: Option<Arc<str>>,
     /// Forward the client's Host (true), or the host of the server's URL.
     pub pass_host_header: bool,
+    /// How its servers are reached.
+    pub transport: Arc<Transport>,
     /// Where it was written.
     pub origin: Origin,
 }
@@ -130,6 +145,8 @@ pub struct Server {
     pub weight: u32,
     /// Path of the URL put in front of the request's path; empty unless `preservePath`.
     pub path_prefix: Arc<str>,
+    /// SHA-256 of its certificate (DER): exactly this one, whoever signed it.
+    pub pin: Option<[u8; 32]>,
 }
 
 /// How to talk to a server.

@@ -162,7 +162,7 @@ impl EntryPointState {
             max_concurrent_streams: entry_point.max_concurrent_streams,
             http: entry_point.http.clone(),
             client_source: match client_ip.mode {
-                ClientIpMode::Peer => Source::Peer,
+                ClientIpMode::Peer | ClientIpMode::ProxyProtocol => Source::Peer,
                 ClientIpMode::XForwardedFor { depth } => Source::XForwardedFor { depth },
             },
             trusted: ArcSwap::from_pointee(trusted),

@@ -34,6 +34,10 @@ pub fn compile(install: &Install, parts: Parts, previous: &Snapshot) -> Snapshot
     Snapshot {
         version: previous.version + 1,
         routes: Arc::new(compile_routes(install, &routing, previous)),
+        certificates: Arc::clone(&previous.certificates),
+        challenges: Arc::clone(&previous.challenges),
+        orders: Arc::clone(&previous.orders),
+        files: Arc::clone(&previous.files),
         routing: Arc::new(routing),
         input_refused: problems.iter().any(is_about_a_whole_file),
         problems: problems.into(),
@@ -169,7 +173,7 @@ fn compile_tables(
         let Some(route) = by_name.get(&router.name) else { continue };
         for entry_point in &router.entry_points {
             let Some(position) = positions.get(entry_point) else { continue };
-            entries[*position][usize::from(router.tls)].push(RouteEntry {
+            entries[*position][usize::from(router.tls.is_some())].push(RouteEntry {
                 rule: router.rule.clone(),
                 precedence: router.precedence,
                 route: Arc::clone(route),
@@ -235,6 +239,7 @@ mod tests {
             port: 80,
             weight,
             path_prefix: "".into(),
+            pin: None,
         };
         let name = ServiceName::from(format!("s{index}@file"));
         let service = config::routing::Service {
@@ -242,6 +247,7 @@ mod tests {
             servers: vec![server("10.0.0.1", weight), server("10.0.0.2", 1)],
             down: None,
             pass_host_header: true,
+            transport: std::sync::Arc::default(),
             origin: Origin::Gateway,
         };
         routing.services.insert(name, service);
@@ -256,7 +262,7 @@ mod tests {
             rule,
             precedence: 0,
             entry_points: vec!["web".into()],
-            tls: false,
+            tls: None,
             middlewares: Vec::new(),
             target: Target::Service(format!("s{index}@file").into()),
             standing: Standing::Up,
@@ -336,7 +342,11 @@ mod tests {
         let mut routing = routing(2);
         let moved = routing.routers.get_mut("r1@file").unwrap();
         moved.entry_points = vec!["other".into()];
-        moved.tls = true;
+        moved.tls = Some(config::routing::tls::RouterTls {
+            options: config::name::TlsOptionsName::from("default"),
+            resolver: None,
+            domains: Vec::new(),
+        });
         let snapshot = compiled(routing, &Snapshot::empty());
         assert!(find(&snapshot, "0.test").is_some());
         assert!(find(&snapshot, "1.test").is_none());

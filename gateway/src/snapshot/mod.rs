@@ -4,18 +4,23 @@
 //! keeps it to its end, so that no request sees a mixture.
 
 pub mod compile;
+pub mod files;
 pub mod route_table;
 pub mod service;
+pub mod tls;
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use arc_swap::ArcSwap;
 use config::Problem;
 use config::name::{EntryPointName, ProviderName, RouterName, ServiceName};
 use config::routing::{InternalService, Observability, Routing};
+use security::acme::{Challenges, OrderState};
+use security::certificate_store::CertificateStore;
 use tokio::sync::watch;
 
+use self::files::Files;
 use self::route_table::{RequestView, RouteTable};
 use self::service::Service;
 use crate::middleware::Middleware;
@@ -27,6 +32,14 @@ pub struct Snapshot {
     pub version: u64,
     /// Compiled routes.
     pub routes: Arc<Routes>,
+    /// Certificates by server name.
+    pub certificates: Arc<CertificateStore>,
+    /// What is answered to an ACME server that wants to see proof.
+    pub challenges: Arc<Challenges>,
+    /// How it stands with the certificates of the certificate resolvers.
+    pub orders: Arc<[OrderState]>,
+    /// Files that the routing configuration names, as they were read.
+    pub files: Arc<Files>,
     /// What they were compiled from, for the read API.
     pub routing: Arc<Routing>,
     /// All current problems, in order.
@@ -156,10 +169,26 @@ impl SnapshotWriter {
     }
 }
 
+/// Reads the current snapshot for as long as somebody else keeps it.
+#[derive(Debug, Clone)]
+pub struct WeakSnapshotReader(Weak<ArcSwap<Snapshot>>);
+
+impl WeakSnapshotReader {
+    /// The current snapshot; none once the gateway is gone.
+    pub fn load(&self) -> Option<Arc<Snapshot>> {
+        Some(self.0.upgrade()?.load_full())
+    }
+}
+
 impl SnapshotReader {
     /// The snapshot for one request (or one API answer), to be kept to its end.
     pub fn load(&self) -> Arc<Snapshot> {
         self.current.load_full()
+    }
+
+    /// A handle for what the snapshot itself may come to hold.
+    pub fn downgrade(&self) -> WeakSnapshotReader {
+        WeakSnapshotReader(Arc::downgrade(&self.current))
     }
 
     /// Waits for a snapshot that satisfies `condition` and returns it; `None` if no more will come. Not for the
@@ -183,6 +212,10 @@ impl Snapshot {
         Self {
             version: 0,
             routes: Arc::default(),
+            certificates: Arc::default(),
+            challenges: Arc::default(),
+            orders: Arc::default(),
+            files: Arc::default(),
             routing: Arc::default(),
             problems: Arc::default(),
             providers: Arc::default(),

@@ -222,10 +222,12 @@ mod tests {
                     port: 80,
                     weight: *weight,
                     path_prefix: Arc::from(""),
+                    pin: None,
                 })
                 .collect(),
             down: None,
             pass_host_header: true,
+            transport: std::sync::Arc::default(),
             origin: Origin::Gateway,
         }
     }

@@ -123,9 +123,11 @@ fn service(name: &str, url: &str, scheme: Scheme, host: &str, port: u16) -> Arc<
                 port,
                 weight: 1,
                 path_prefix: "".into(),
+                pin: None,
             }],
             down: None,
             pass_host_header: true,
+            transport: std::sync::Arc::default(),
             origin: Origin::Gateway,
         },
         None,
@@ -457,9 +459,11 @@ fn snapshot(version: u64, with_app: bool) -> Snapshot {
                 port: 8080,
                 weight: 1,
                 path_prefix: "".into(),
+                pin: None,
             }],
             down: None,
             pass_host_header: true,
+            transport: std::sync::Arc::default(),
             origin: Origin::Gateway,
         };
         routing.services.insert(service.name.clone(), service);
@@ -469,7 +473,7 @@ fn snapshot(version: u64, with_app: bool) -> Snapshot {
             priority: 23,
             precedence: 0,
             entry_points: vec!["web".into()],
-            tls: false,
+            tls: None,
             middlewares: Vec::new(),
             target: config::routing::Target::Service("app@file".into()),
             standing: config::routing::Standing::Up,
@@ -487,6 +491,7 @@ fn snapshot(version: u64, with_app: bool) -> Snapshot {
         problems: vec![Problem::warning(Origin::Gateway, "x", "y")].into(),
         providers: vec![crate::snapshot::ProviderState { name: "file".into(), answered: true, stale: None }]
             .into(),
+        ..Snapshot::empty()
     }
 }
 

@@ -87,6 +87,9 @@ impl Resolver<'_> {
                 tracing: raw.observability.tracing.unwrap_or(true),
             },
             reuse_port: raw.reuse_port,
+            udp: None,
+            redirection: None,
+            acme_by_pass: false,
         })
     }
 

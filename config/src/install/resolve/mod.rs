@@ -5,6 +5,7 @@ mod providers;
 mod seeing;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::raw::{RawAccessLog, RawInstall};
@@ -167,7 +168,9 @@ impl Resolver<'_> {
             metrics,
             access_log,
             log: self.log(raw.log.unwrap_or_default(), is_default),
-            certificate_resolvers: raw.certificates_resolvers.into_keys().collect(),
+            certificate_resolvers: Vec::new(),
+            servers_transport: Arc::default(),
+            tcp_servers_transport: Arc::default(),
             state_dir: raw
                 .state_dir
                 .filter(|dir| !dir.is_empty())
@@ -299,5 +302,8 @@ fn plain_entry_point(name: &str, port: u16) -> EntryPoint {
         },
         observability: Observability::default(),
         reuse_port: false,
+        udp: None,
+        redirection: None,
+        acme_by_pass: false,
     }
 }

@@ -53,7 +53,11 @@ impl Context {
             api: install.api.clone(),
             ping: install.ping.clone(),
             metrics: install.metrics.clone(),
-            certificate_resolvers: install.certificate_resolvers.clone(),
+            certificate_resolvers: install
+                .certificate_resolvers
+                .iter()
+                .map(|resolver| resolver.name.to_string())
+                .collect(),
             precedence: install.providers.precedence.clone(),
             is_default: install.is_default,
         }

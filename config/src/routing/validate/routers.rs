@@ -9,10 +9,11 @@ use super::middlewares::{self, Effect, Effects};
 use super::services::States;
 use super::{Context, Fault, MAX_USER_PRIORITY, Referrer, Users, internal, listed, scope};
 use crate::install::EntryPoint;
-use crate::name::{EntryPointName, MiddlewareName, RouterName, ServiceName, split_reference};
+use crate::name::{EntryPointName, MiddlewareName, RouterName, ServiceName, TlsOptionsName, split_reference};
 use crate::problem::{Origin, Problem, did_you_mean};
 use crate::routing::merge::Merged;
 use crate::routing::raw::{Defined, RawObservability, RawRouter, Scope};
+use crate::routing::tls::RouterTls;
 use crate::routing::{InStep, Listed, Observability, Router, Routing, Standing, Status, Target};
 use crate::rule::{self, Rule};
 
@@ -384,7 +385,11 @@ impl Builder<'_> {
         let errors = [&findings.disabled, &findings.unavailable, &findings.warnings, &findings.notes];
         let errors = errors.into_iter().flatten().map(Fault::listed).collect();
         let default_rule = raw.default_rule;
-        let tls = raw.tls.is_some();
+        let tls = raw.tls.is_some().then(|| RouterTls {
+            options: TlsOptionsName::from("default"),
+            resolver: None,
+            domains: Vec::new(),
+        });
         raw.priority = priority;
         let verbosity = raw.observability.take().map(|written| written.trace_verbosity).unwrap_or_default();
         raw.observability = Some(RawObservability {
@@ -549,7 +554,7 @@ fn conflicts(routing: &Routing, problems: &mut Vec<Problem>) {
     for router in routing.routers.values().filter(|router| router.standing == Standing::Up) {
         let Origin::Container { id, .. } = &router.origin else { continue };
         for entry_point in &router.entry_points {
-            let key = (entry_point, router.tls, router.rule.text(), router.priority);
+            let key = (entry_point, router.tls.is_some(), router.rule.text(), router.priority);
             let earlier = *first.entry(key).or_insert(router);
             if let Origin::Container { id: other, .. } = &earlier.origin
                 && other != id

@@ -119,6 +119,7 @@ fn service(
         servers,
         down,
         pass_host_header: load_balancer.pass_host_header,
+        transport: Arc::default(),
         origin: item.origin.clone(),
     })
 }
@@ -203,6 +204,7 @@ fn server(raw: &RawServer) -> Result<Option<Server>, Fault> {
         port,
         weight,
         path_prefix: Arc::from(path_prefix),
+        pin: None,
     }))
 }
 

@@ -85,7 +85,7 @@ fn described(routing: &Routing, problems: &[Problem]) -> String {
             "{} on {}{} {} [{}] -> {target}",
             router.name,
             entry_points.join(","),
-            if router.tls { " TLS" } else { "" },
+            if router.tls.is_some() { " TLS" } else { "" },
             router.rule.text(),
             router.priority,
         )

@@ -374,7 +374,7 @@ fn at_entry_point(
 
 fn client(settings: &EntryPoint, question: &Question) -> Result<ClientView, String> {
     let source = match settings.client_ip.mode {
-        ClientIpMode::Peer => Source::Peer,
+        ClientIpMode::Peer | ClientIpMode::ProxyProtocol => Source::Peer,
         ClientIpMode::XForwardedFor { depth } => Source::XForwardedFor { depth },
     };
     let mut unresolved = false;

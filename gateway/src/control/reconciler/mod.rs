@@ -269,6 +269,10 @@ impl Reconciler {
         Snapshot {
             version: current.version + 1,
             routes: Arc::clone(&current.routes),
+            certificates: Arc::clone(&current.certificates),
+            challenges: Arc::clone(&current.challenges),
+            orders: Arc::clone(&current.orders),
+            files: Arc::clone(&current.files),
             routing: Arc::clone(&current.routing),
             problems: problems.into(),
             providers: Arc::clone(&current.providers),

@@ -129,6 +129,7 @@ impl Setup {
             servers: servers.iter().map(|url| server(url)).collect(),
             down: servers.is_empty().then(|| Arc::from("container `blog` is stopped")),
             pass_host_header: true,
+            transport: std::sync::Arc::default(),
             origin: Origin::Gateway,
         };
         let target = Target::Service(service.name.clone());
@@ -144,7 +145,7 @@ impl Setup {
             rule,
             precedence: 0,
             entry_points: vec!["web".into()],
-            tls: false,
+            tls: None,
             middlewares: Vec::new(),
             target,
             standing: Standing::Up,
@@ -213,6 +214,7 @@ fn server(url: &str) -> Server {
         port: port.parse().unwrap(),
         weight: 1,
         path_prefix: Arc::from(prefix),
+        pin: None,
     }
 }
 
