@@ -59,7 +59,7 @@ fn service(index: usize) -> Service {
         }],
         down: None,
         pass_host_header: true,
-        transport: std::sync::Arc::default(),
+        transport: Arc::default(),
         origin: Origin::Gateway,
     }
 }

@@ -247,7 +247,7 @@ mod tests {
             servers: vec![server("10.0.0.1", weight), server("10.0.0.2", 1)],
             down: None,
             pass_host_header: true,
-            transport: std::sync::Arc::default(),
+            transport: Arc::default(),
             origin: Origin::Gateway,
         };
         routing.services.insert(name, service);

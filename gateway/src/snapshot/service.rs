@@ -227,7 +227,7 @@ mod tests {
                 .collect(),
             down: None,
             pass_host_header: true,
-            transport: std::sync::Arc::default(),
+            transport: Arc::default(),
             origin: Origin::Gateway,
         }
     }

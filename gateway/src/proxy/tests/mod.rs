@@ -129,7 +129,7 @@ impl Setup {
             servers: servers.iter().map(|url| server(url)).collect(),
             down: servers.is_empty().then(|| Arc::from("container `blog` is stopped")),
             pass_host_header: true,
-            transport: std::sync::Arc::default(),
+            transport: Arc::default(),
             origin: Origin::Gateway,
         };
         let target = Target::Service(service.name.clone());
