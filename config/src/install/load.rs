@@ -2,16 +2,18 @@
 //!
 //! What Traefik keeps apart is joined here: file < `TRAEFIK_*` < `HEARTHGATE_*` < flags.
 
+use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::Install;
 use super::notices::{notices, removed};
 use super::raw::RawInstall;
-use super::resolve::resolve;
+use super::resolve::{FromFiles, resolve};
 use super::sources::{flags, overlay, variables};
 use crate::document::{DecodeError, Node, Shape, Style, Value, decode, parse_toml, parse_yaml};
 use crate::problem::{Origin, Problem};
+use crate::secret::Secret;
 
 /// Largest install file or secret that is read.
 const FILE_BYTES: u64 = 16 << 20;
@@ -121,8 +123,10 @@ pub fn load(
     problems.extend(notices(&tree));
     let mut read = |path: &str, origin: &Origin| read_secret(files, path, origin, &mut problems);
     let secrets = read_secrets(&tree, &mut read);
+    problems.extend(secrets.unread);
     fatal.extend(secrets.problems);
-    let resolved = resolve(raw, &tree, file, secrets.admin_token, &environment);
+    let secrets = FromFiles { admin_token: secrets.admin_token, eab_keys: secrets.eab_keys };
+    let resolved = resolve(raw, &tree, file, secrets, &environment);
     fatal.extend(resolved.fatal);
     problems.extend(resolved.problems);
     if fatal.is_empty() {
@@ -236,12 +240,17 @@ fn read_secret(
 
 struct Secrets {
     admin_token: Option<String>,
+    /// By resolver.
+    eab_keys: BTreeMap<String, Secret<String>>,
     problems: Vec<Problem>,
+    /// Files of one certificate resolver that cannot be read: it is left out, and the rest starts.
+    unread: Vec<Problem>,
 }
 
 /// Secrets that may stand in a file of their own: written both ways they contradict each other.
 fn read_secrets(tree: &Node, read: &mut dyn FnMut(&str, &Origin) -> Result<String, Problem>) -> Secrets {
-    let mut secrets = Secrets { admin_token: None, problems: Vec::new() };
+    let mut secrets =
+        Secrets { admin_token: None, eab_keys: BTreeMap::new(), problems: Vec::new(), unread: Vec::new() };
     let mut check = |block: Option<&Node>, path: &str, key: &str| {
         let block = block?;
         let file_key = format!("{key}File");
@@ -267,9 +276,19 @@ fn read_secrets(tree: &Node, read: &mut dyn FnMut(&str, &Origin) -> Result<Strin
     check(tree.get("redis"), "redis", "password");
     let docker = tree.get("providers").and_then(|node| node.get("docker"));
     check(docker, "providers.docker", "password");
+    let mut eab_files = Vec::new();
     for (name, resolver) in tree.get("certificatesResolvers").map_or(&[][..], Node::entries) {
         let eab = resolver.get("acme").and_then(|node| node.get("eab"));
-        check(eab, &format!("certificatesResolvers.{}.acme.eab", name.text), "hmacEncoded");
+        let file = check(eab, &format!("certificatesResolvers.{}.acme.eab", name.text), "hmacEncoded");
+        eab_files.extend(file.map(|file| (name.text.clone(), file)));
+    }
+    for (resolver, (path, origin)) in eab_files {
+        match read(&path, &origin) {
+            Ok(key) => {
+                secrets.eab_keys.insert(resolver, Secret::new(key));
+            }
+            Err(problem) => secrets.unread.push(problem),
+        }
     }
     if let Some((path, origin)) = token {
         match read(&path, &origin) {

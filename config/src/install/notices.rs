@@ -90,7 +90,6 @@ const NOTICES: &[Notice] = &[
     ("providers.redis", "is not served", "write the routes to a file for `providers.file`"),
     ("providers.plugin", "plug-ins are not run", "write the routes to a file for `providers.file`"),
     // Certificates.
-    ("certificatesResolvers.*.acme", "certificates are not requested yet", ""),
     ("certificatesResolvers.*.tailscale", "is not served", "use `acme` with a DNS challenge"),
     // What is seen.
     ("api.debug", "is not served", "remove it"),

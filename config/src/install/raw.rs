@@ -280,6 +280,8 @@ raw! {
         propagation: RawPropagation,
         delay_before_check: Time,
         disable_propagation_check: Flag,
+        // Hearthgate's.
+        credentials: BTreeMap<String, Secret<String>>,
     }
     RawPropagation {
         delay_before_checks: Time,

@@ -179,10 +179,11 @@ impl UnknownVariable {
 fn path_of<'a>(name: &str, shape: &'a Shape) -> Result<(String, &'a Shape), UnknownVariable> {
     let mut path = String::new();
     let mut shape = shape;
-    for segment in name.split('_').flat_map(|segment| match segment.split_once('[') {
+    let mut segments = name.split('_').flat_map(|segment| match segment.split_once('[') {
         Some((name, index)) => [Some(name), index.strip_suffix(']').or(Some(""))],
         None => [Some(segment), None],
-    }) {
+    });
+    while let Some(segment) = segments.next() {
         let Some(segment) = segment else { continue };
         let inner = match shape {
             Shape::List(inner)
@@ -196,6 +197,13 @@ fn path_of<'a>(name: &str, shape: &'a Shape) -> Result<(String, &'a Shape), Unkn
             Shape::Map(_) if segment.is_empty() => None,
             Shape::Map(inner) => {
                 push(&mut path, &segment.to_lowercase());
+                // Nothing is below a text: the rest belongs to its name (`…_CREDENTIALS_CF_DNS_API_TOKEN`).
+                if matches!(**inner, Shape::Value) {
+                    for segment in segments.by_ref().flatten() {
+                        path.push('_');
+                        path.push_str(&segment.to_lowercase());
+                    }
+                }
                 shape = inner;
                 continue;
             }

@@ -9,6 +9,8 @@ use proptest::prelude::*;
 use super::load::{Disk, Files, Loaded, load};
 use super::*;
 
+mod certificates;
+
 /// Files by path, with their modes.
 #[derive(Default)]
 struct Drawer(BTreeMap<String, (String, u32)>);
@@ -315,7 +317,6 @@ core: {defaultRuleSyntax: v2}
     hearthgate.yml:16:3: error: option `providers.swarm`: Swarm is not served; label the containers and use `providers.docker`
     hearthgate.yml:17:3: error: option `providers.http`: is not served; have the settings written to a file for `providers.file`
     hearthgate.yml:18:22: error: option `providers.docker.endpoint`: Docker is not reached over SSH; forward its socket with `ssh -L`, or offer it by TCP with TLS
-    hearthgate.yml:19:30: error: option `certificatesResolvers.le.acme`: certificates are not requested yet
     hearthgate.yml:20:1: error: option `tracing`: is not served yet
     hearthgate.yml:21:1: error: option `serversTransport`: is not served yet: its defaults hold, and certificates of servers are verified
     hearthgate.yml:22:11: error: option `metrics.datadog`: is not served; use `metrics.prometheus`
@@ -327,6 +328,8 @@ core: {defaultRuleSyntax: v2}
     hearthgate.yml:31:27: error: option `core.defaultRuleSyntax`: rules of Traefik v2 are not served; write the rules as in Traefik v3
     "#);
     let install = yml(text).install();
+    let resolvers: Vec<_> = install.certificate_resolvers.iter().map(|resolver| &*resolver.name).collect();
+    assert_eq!(resolvers, ["le"]);
     assert_eq!(
         addresses(&install),
         ["web AnyAddress { port: 80 } true", "websecure AnyAddress { port: 443 } true"]

@@ -301,7 +301,7 @@ fn canonical_range(range: IpNet) -> IpNet {
 }
 
 /// A host name, and no misspelt address: its last label is not a number.
-fn is_host_name(text: &str) -> bool {
+pub(super) fn is_host_name(text: &str) -> bool {
     let last = text.trim_end_matches('.').rsplit('.').next().unwrap_or("");
     text.len() <= 253
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte))

@@ -1,9 +1,11 @@
 //! What was written -> what it means: defaults, addresses, words.
 
+mod acme;
 mod entry_point;
 mod providers;
 mod seeing;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +20,7 @@ use crate::name::EntryPointName;
 use crate::problem::{Origin, Problem, did_you_mean};
 use crate::routing::Observability;
 use crate::routing::raw::RawRouterTls;
+use crate::secret::Secret;
 
 /// The entry point that Traefik makes when something internal needs it.
 const TRAEFIK: &str = "traefik";
@@ -29,16 +32,23 @@ pub(super) struct Resolved {
     pub(super) fatal: Vec<Problem>,
 }
 
+/// Secrets that stood in files of their own.
+pub(super) struct FromFiles {
+    pub(super) admin_token: Option<String>,
+    /// Keys of `eab`, by resolver.
+    pub(super) eab_keys: BTreeMap<String, Secret<String>>,
+}
+
 pub(super) fn resolve(
     raw: RawInstall,
     tree: &Node,
     file: Option<PathBuf>,
-    admin_token: Option<String>,
+    secrets: FromFiles,
     environment: &[(String, String)],
 ) -> Resolved {
     let mut resolver = Resolver { tree, environment, problems: Vec::new(), fatal: Vec::new() };
     let is_default = file.is_none() && !says_what_to_serve(tree);
-    let install = resolver.install(raw, file, admin_token, is_default);
+    let install = resolver.install(raw, file, secrets, is_default);
     Resolved { install, problems: resolver.problems, fatal: resolver.fatal }
 }
 
@@ -108,7 +118,7 @@ impl Resolver<'_> {
         &mut self,
         raw: RawInstall,
         file: Option<PathBuf>,
-        admin_token: Option<String>,
+        secrets: FromFiles,
         is_default: bool,
     ) -> Install {
         let append = raw.global.not_append_forwarded_for == Some(false);
@@ -149,8 +159,10 @@ impl Resolver<'_> {
         self.check_internal_entry_points(&entry_points, ping.as_ref(), metrics.prometheus.as_ref());
         self.check_rule_syntax(raw.core.default_rule_syntax.as_deref());
 
+        let certificate_resolvers =
+            self.certificate_resolvers(raw.certificates_resolvers, &entry_points, &secrets.eab_keys);
         let providers = self.providers(raw.providers, is_default);
-        let admin = self.admin(raw.admin, admin_token);
+        let admin = self.admin(raw.admin, secrets.admin_token);
         let access_log = match raw.access_log {
             Some(access_log) => Some(self.access_log(access_log)),
             None if is_default => {
@@ -168,7 +180,7 @@ impl Resolver<'_> {
             metrics,
             access_log,
             log: self.log(raw.log.unwrap_or_default(), is_default),
-            certificate_resolvers: Vec::new(),
+            certificate_resolvers,
             servers_transport: Arc::default(),
             tcp_servers_transport: Arc::default(),
             state_dir: raw
