@@ -13,6 +13,7 @@ use http::HeaderValue;
 
 use super::route_table::{RouteEntry, RouteTable};
 use super::service::Service;
+use super::stream::{self, EntryPointStreams};
 use super::{Destination, EntryPointRoutes, ProviderState, Route, Routes, Snapshot};
 
 /// What a snapshot is made of.
@@ -64,8 +65,9 @@ fn compile_routes(install: &Install, routing: &Routing, previous: &Snapshot) -> 
             (router.name.clone(), compile_route(router, &services, before))
         })
         .collect();
-    let mut routes = Routes { entry_points: Vec::new(), by_name, services };
-    routes.entry_points = compile_tables(install, routing, &routes.by_name, previous);
+    let (streams, of_entry_points) = stream::compile(install, routing, previous, &|_| None);
+    let mut routes = Routes { entry_points: Vec::new(), by_name, services, streams };
+    routes.entry_points = compile_tables(install, routing, &routes.by_name, of_entry_points, previous);
     routes
 }
 
@@ -158,6 +160,7 @@ fn compile_tables(
     install: &Install,
     routing: &Routing,
     by_name: &HashMap<RouterName, Arc<Route>, RandomState>,
+    streams: Vec<EntryPointStreams>,
     previous: &Snapshot,
 ) -> Vec<EntryPointRoutes> {
     let positions: HashMap<&EntryPointName, usize> = install
@@ -184,13 +187,16 @@ fn compile_tables(
         .entry_points
         .iter()
         .zip(entries)
+        .zip(streams)
         .enumerate()
-        .map(|(index, (entry_point, [plain, tls]))| {
+        .map(|(index, ((entry_point, [plain, tls]), streams))| {
             let before = previous.routes.entry_points.get(index);
             EntryPointRoutes {
                 name: entry_point.name.clone(),
                 plain: table(plain, before.map(|before| &before.plain)),
                 tls: table(tls, before.map(|before| &before.tls)),
+                tcp: streams.tcp,
+                udp: streams.udp,
             }
         })
         .collect()

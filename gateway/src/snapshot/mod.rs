@@ -7,6 +7,7 @@ pub mod compile;
 pub mod files;
 pub mod route_table;
 pub mod service;
+pub mod stream;
 pub mod tls;
 
 use std::collections::HashMap;
@@ -23,6 +24,7 @@ use tokio::sync::watch;
 use self::files::Files;
 use self::route_table::{RequestView, RouteTable};
 use self::service::Service;
+use self::stream::{Streams, TcpTable, UdpRoute};
 use crate::middleware::Middleware;
 
 /// Everything a request needs to know.
@@ -75,6 +77,8 @@ pub struct Routes {
     pub(crate) by_name: HashMap<RouterName, Arc<Route>, foldhash::fast::RandomState>,
     /// Every service by name: an unchanged one is carried over to the next snapshot.
     pub(crate) services: HashMap<ServiceName, Arc<Service>, foldhash::fast::RandomState>,
+    /// TCP and UDP by name.
+    pub(crate) streams: Streams,
 }
 
 /// Routes of one entry point. TLS and plain connections have tables of their own, as in Traefik.
@@ -86,6 +90,10 @@ pub struct EntryPointRoutes {
     pub plain: Arc<RouteTable>,
     /// For TLS connections.
     pub tls: Arc<RouteTable>,
+    /// TCP routers.
+    pub tcp: Arc<TcpTable>,
+    /// The UDP router in force.
+    pub udp: Option<Arc<UdpRoute>>,
 }
 
 /// One router, compiled.

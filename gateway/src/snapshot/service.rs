@@ -150,7 +150,7 @@ impl Drop for OpenRequest {
 /// As `stride` and `total` have no common factor, each slot comes once a round; as `stride` is near the golden
 /// section of the round, the slots of a heavy server are spread over it.
 #[derive(Debug)]
-struct Round {
+pub(super) struct Round {
     picks: AtomicU64,
     total: u64,
     stride: u64,
@@ -159,7 +159,7 @@ struct Round {
 }
 
 impl Round {
-    fn new(weights: impl Iterator<Item = u32> + Clone) -> Self {
+    pub(super) fn new(weights: impl Iterator<Item = u32> + Clone) -> Self {
         let divisor =
             weights.clone().fold(0, |divisor, weight| common_divisor(divisor, u64::from(weight))).max(1);
         let ends: Box<[u64]> = weights
@@ -178,7 +178,12 @@ impl Round {
         }
     }
 
-    fn next(&self) -> Option<usize> {
+    /// How many picks one round has.
+    pub(super) fn turns(&self) -> u64 {
+        self.total
+    }
+
+    pub(super) fn next(&self) -> Option<usize> {
         if self.total == 0 {
             return None;
         }
