@@ -20,6 +20,7 @@ mod pingora;
 mod response;
 mod route;
 mod upstream;
+mod upstream_tls;
 
 #[cfg(test)]
 mod tests;

@@ -9,6 +9,7 @@ pub mod route_table;
 pub mod service;
 pub mod stream;
 pub mod tls;
+pub mod trust;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
