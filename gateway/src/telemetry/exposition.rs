@@ -11,6 +11,7 @@ use prometheus_client::metrics::MetricType;
 use smallvec::SmallVec;
 
 use super::metrics::{Key, Owner};
+use super::streams::{StreamKey, StreamProtocol, StreamResult, StreamValues};
 use crate::snapshot::ProviderState;
 
 /// The counters of one label set, read at one moment.
@@ -32,6 +33,7 @@ pub(super) struct Scrape {
     pub(super) requests: Vec<(Key, Values)>,
     pub(super) retries: Vec<(ServiceName, u64)>,
     pub(super) refusals: Vec<((usize, &'static str), u64)>,
+    pub(super) streams: Vec<(StreamKey, StreamValues)>,
     pub(super) reloads: u64,
     pub(super) last_reload_success: u64,
     pub(super) dropped_lines: u64,
@@ -118,6 +120,7 @@ impl Collector for Scrape {
                     .encode_counter::<NoLabelSet, _, u64>(count, None)
             },
         )?;
+        self.encode_streams(&mut encoder)?;
         family(
             &mut encoder,
             "hearthgate_problems",
@@ -166,6 +169,47 @@ impl Kind {
 }
 
 impl Scrape {
+    /// Connections of TCP routers and flows of UDP routers.
+    fn encode_streams(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        for (protocol, name, what) in [
+            (StreamProtocol::Tcp, "hearthgate_tcp_connections", "connections of TCP routers"),
+            (StreamProtocol::Udp, "hearthgate_udp_flows", "flows of UDP routers"),
+        ] {
+            let of_protocol = || self.streams.iter().filter(|((of, _, _), _)| *of == protocol);
+            let entry_point = |at: usize| self.entry_points.get(at).map_or("", EntryPointName::as_str);
+            family(
+                encoder,
+                name,
+                &format!("What came of {what}, by entry point, router and result"),
+                MetricType::Counter,
+                of_protocol().flat_map(|(key, values)| {
+                    let counts = StreamResult::ALL.iter().zip(values.results);
+                    counts.filter(|(_, count)| *count > 0).map(move |(result, count)| (key, result, count))
+                }),
+                |metric, ((_, at, router), result, count)| {
+                    let labels = [
+                        ("entrypoint", entry_point(*at)),
+                        ("router", router.as_str()),
+                        ("result", result.label()),
+                    ];
+                    metric.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&count, None)
+                },
+            )?;
+            family(
+                encoder,
+                &name.replacen("hearthgate_", "hearthgate_open_", 1),
+                &format!("Open {what}, by entry point and router"),
+                MetricType::Gauge,
+                of_protocol(),
+                |metric, ((_, at, router), values)| {
+                    let labels = [("entrypoint", entry_point(*at)), ("router", router.as_str())];
+                    metric.encode_family(&labels)?.encode_gauge(&values.open)
+                },
+            )?;
+        }
+        Ok(())
+    }
+
     /// The four families of one kind.
     fn encode_requests(&self, encoder: &mut DescriptorEncoder<'_>, kind: Kind) -> fmt::Result {
         let of_kind = || {

@@ -20,6 +20,7 @@ use prometheus_client::registry::Registry;
 use smallvec::SmallVec;
 
 use super::exposition::{Scrape, Values, to_prometheus_text};
+use super::streams::Streams;
 use super::{AccessRecord, Exposition};
 use crate::snapshot::{EntryPointId, Snapshot};
 
@@ -47,6 +48,7 @@ pub(super) struct Metrics {
     /// Upper bounds of the duration buckets.
     bounds: Arc<[f64]>,
     series: Mutex<AllSeries>,
+    pub(super) streams: Streams,
     reloads: AtomicU64,
     /// Unix seconds; 0 after a reload that failed.
     last_reload_success: AtomicU64,
@@ -145,6 +147,7 @@ impl Metrics {
             by_service: prometheus.is_none_or(|settings| settings.services_labels),
             bounds: bounds.into(),
             series: Mutex::default(),
+            streams: Streams::default(),
             reloads: AtomicU64::new(0),
             last_reload_success: AtomicU64::new(0),
         }
@@ -234,6 +237,7 @@ impl Metrics {
         self.reloads.fetch_add(1, Ordering::Relaxed);
         let seconds = now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
         self.last_reload_success.store(seconds, Ordering::Relaxed);
+        self.streams.published(snapshot);
         let mut all = self.series.lock();
         // Without a scrape in between, a series stays for one more publication: whoever scrapes sees its last
         // value, and nobody scraping costs no memory.
@@ -290,6 +294,7 @@ impl Metrics {
             requests,
             retries,
             refusals,
+            streams: self.streams.read(),
             reloads: load(&self.reloads),
             last_reload_success: load(&self.last_reload_success),
             dropped_lines,

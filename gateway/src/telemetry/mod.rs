@@ -7,12 +7,14 @@ mod log_line;
 mod log_writer;
 pub mod logging;
 mod metrics;
+mod streams;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
+use config::name::RouterName;
 use config::{Install, Problem};
 
 use crate::snapshot::service::{Service, Upstream};
@@ -20,6 +22,7 @@ use crate::snapshot::{Destination, EntryPointId, Route, Snapshot};
 
 use self::access_log::AccessLog;
 use self::metrics::Metrics;
+pub use self::streams::{StreamProtocol, StreamRecord, StreamResult};
 
 /// Everything that is known of a request when it ends. Borrowed: nothing is copied unless a sink keeps it.
 #[derive(Debug)]
@@ -83,6 +86,12 @@ pub trait Recorder: Send + Sync + std::fmt::Debug {
     fn connection_opened(&self, entry_point: EntryPointId);
     /// Its connection is closed.
     fn connection_closed(&self, entry_point: EntryPointId);
+    /// It is known what came of a connection or flow of a TCP or UDP router.
+    fn stream(&self, record: &StreamRecord<'_>);
+    /// A server has it from now on.
+    fn stream_opened(&self, entry_point: EntryPointId, protocol: StreamProtocol, router: &RouterName);
+    /// It is over.
+    fn stream_closed(&self, entry_point: EntryPointId, protocol: StreamProtocol, router: &RouterName);
 }
 
 /// Access log and metrics. One for the process (or the test), shared by all workers.
@@ -168,6 +177,18 @@ impl Recorder for Telemetry {
 
     fn connection_closed(&self, entry_point: EntryPointId) {
         self.metrics.connection_closed(entry_point);
+    }
+
+    fn stream(&self, record: &StreamRecord<'_>) {
+        self.metrics.streams.record(record);
+    }
+
+    fn stream_opened(&self, entry_point: EntryPointId, protocol: StreamProtocol, router: &RouterName) {
+        self.metrics.streams.opened(entry_point, protocol, router);
+    }
+
+    fn stream_closed(&self, entry_point: EntryPointId, protocol: StreamProtocol, router: &RouterName) {
+        self.metrics.streams.closed(entry_point, protocol, router);
     }
 }
 

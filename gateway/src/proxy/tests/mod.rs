@@ -14,6 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use config::Origin;
 use config::install::{EntryPoint, Install};
+use config::name::RouterName;
 use config::routing::{
     InternalService, Observability, Router, Routing, Scheme, Server, Service, Standing, Target,
 };
@@ -27,7 +28,7 @@ use super::entry_point::Listener;
 use super::{Proxy, ProxyConfig};
 use crate::internal::{InternalRequest, InternalServices};
 use crate::snapshot::{EntryPointId, Snapshot, SnapshotWriter, border, compile};
-use crate::telemetry::{AccessRecord, Recorder};
+use crate::telemetry::{AccessRecord, Recorder, StreamProtocol, StreamRecord};
 use crate::test_support;
 
 /// More than anything here may take.
@@ -77,6 +78,12 @@ impl Recorder for Records {
     fn connection_opened(&self, _entry_point: EntryPointId) {}
 
     fn connection_closed(&self, _entry_point: EntryPointId) {}
+
+    fn stream(&self, _record: &StreamRecord<'_>) {}
+
+    fn stream_opened(&self, _entry_point: EntryPointId, _protocol: StreamProtocol, _router: &RouterName) {}
+
+    fn stream_closed(&self, _entry_point: EntryPointId, _protocol: StreamProtocol, _router: &RouterName) {}
 }
 
 /// Says who it thinks the client is.

@@ -165,6 +165,11 @@ impl RouteTable {
         })
     }
 
+    /// Some router may match whatever the host.
+    pub fn serves_any_host(&self) -> bool {
+        !self.rest.is_empty()
+    }
+
     /// The routers in the order in which they are asked.
     pub fn routes(&self) -> impl ExactSizeIterator<Item = &Arc<Route>> {
         self.ranked.iter().map(|ranked| &ranked.route)
