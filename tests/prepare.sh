@@ -33,6 +33,21 @@ want pgrep procps "finds a running Docker Engine"
 want ip iproute2 "a bridge for the engine that is killed and restarted"
 want iptables iptables "the engine's networks"
 want /etc/ssl/certs/ca-certificates.crt ca-certificates "the image carries the certificate authorities"
+want /usr/bin/pebble pebble "an ACME server as it was before renewal information and profiles"
+want named bind9 "a real DNS server: DNS-01 with dynamic updates, DNS over a UDP router"
+want dig bind9-dnsutils "asks that DNS server, and changes its zones"
+want openssl openssl "a TLS client and server that is not ours"
+want curl curl "a client that is not ours, over HTTP/1.1 and HTTP/2"
+want testssl testssl.sh "looks for weaknesses of a TLS entry point"
+want /usr/lib/postgresql postgresql "a server that answers SSLRequest first, behind a TCP router"
+want redis-server redis-server "a server behind a TCP router"
+want redis-cli redis-tools "its client, with TLS"
+pebble_version=2.10.1
+cache="${XDG_CACHE_HOME:-$HOME/.cache}/hearthgate"
+pebble_bin="$cache/pebble-$pebble_version/bin"
+if [ ! -x "$pebble_bin/pebble" ] || [ ! -x "$pebble_bin/pebble-challtestsrv" ]; then
+  want go golang-go "builds pebble $pebble_version, an ACME server with renewal information, profiles and Retry-After"
+fi
 if [ "${1:-}" = long ]; then
   want qemu-aarch64-static qemu-user-static "the arm64 program is started once"
   want pip3 python3-pip "the cross compiler for arm64 comes as a Python package"
@@ -46,14 +61,61 @@ if [ -n "$missing" ]; then
   fi
   say "installing Debian packages:$reasons"
   as_root env DEBIAN_FRONTEND=noninteractive apt-get update -qq
+  # The tests start servers of their own. Debian's packages would start theirs too, now and with the machine, and take
+  # the ports of those who work here.
+  services=""
+  for package in $missing; do
+    case $package in
+      bind9) services="$services named" ;;
+      postgresql | redis-server) services="$services $package" ;;
+    esac
+  done
+  policy=/usr/sbin/policy-rc.d
+  refused=""
+  if [ -n "$services" ] && [ ! -e "$policy" ]; then
+    refused=yes
+    trap 'as_root rm -f "$policy"' EXIT
+    # docker.io may start: the tests use the machine's engine.
+    printf '#!/bin/sh\ncase $1 in\n  named | bind9 | postgresql* | redis*) exit 101 ;;\nesac\n' | as_root tee "$policy" >/dev/null
+    as_root chmod 755 "$policy"
+  fi
   # shellcheck disable=SC2086  # a list of words
   as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing
+  if [ -n "$refused" ]; then
+    as_root rm -f "$policy"
+    trap - EXIT
+  fi
+  if [ -n "$services" ] && command -v systemctl >/dev/null 2>&1; then
+    # shellcheck disable=SC2086  # a list of words
+    as_root systemctl disable --quiet $services 2>/dev/null || true
+  fi
 fi
 
 # Debian's dynamic busybox does not run in an empty image.
 if ldd /bin/busybox >/dev/null 2>&1; then
   say "installing busybox-static: the servers in the tests' containers run in an otherwise empty image"
   as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends busybox-static
+fi
+
+# Built once in a folder of its own, like every tool that no package brings.
+if [ ! -x "$pebble_bin/pebble" ] || [ ! -x "$pebble_bin/pebble-challtestsrv" ]; then
+  say "building pebble $pebble_version, once: an ACME server with renewal information, profiles and Retry-After"
+  go=go
+  case $(go env GOVERSION) in
+    go1.?|go1.?.*|go1.1[0-9]*|go1.20*)
+      # Go fetches the version that a module asks for since 1.21. An older one, as in Debian 12, can still download that
+      # version: it is a module like any other, but for the bits that let its programs run.
+      toolchain="golang.org/toolchain@v0.0.1-go1.24.2.linux-$(go env GOARCH)"
+      go mod download "$toolchain"
+      toolchain="$(go env GOMODCACHE)/$toolchain"
+      chmod -R u+w "$toolchain"
+      find "$toolchain/bin" "$toolchain/pkg/tool" -type f -exec chmod +x {} +
+      go="$toolchain/bin/go"
+      ;;
+  esac
+  GOBIN="$pebble_bin" GOTOOLCHAIN=auto GOFLAGS= GOROOT="" "$go" install \
+    "github.com/letsencrypt/pebble/v2/cmd/pebble@v$pebble_version" \
+    "github.com/letsencrypt/pebble/v2/cmd/pebble-challtestsrv@v$pebble_version"
 fi
 
 target="$(uname -m)-unknown-linux-musl"

@@ -30,3 +30,15 @@ where
 pub fn holds(condition: bool, seen: impl std::fmt::Debug) -> Result<(), String> {
     if condition { Ok(()) } else { Err(format!("{seen:?}")) }
 }
+
+/// A port of 127.0.0.1 that was free a moment ago, for TCP and UDP, for programs that cannot choose one themselves. They
+/// are started again where somebody else was faster.
+pub fn free_port() -> u16 {
+    loop {
+        let tcp = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+        let port = tcp.local_addr().expect("a bound socket has an address").port();
+        if std::net::UdpSocket::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
