@@ -280,6 +280,8 @@ pub struct Merged {
     pub certificates: Vec<Defined<RawCertificate>>,
     /// TLS options, `name@provider`; `default` has no provider.
     pub tls_options: BTreeMap<String, Defined<RawTlsOptions>>,
+    /// Several providers define the TLS options `default`, and so none of them counts.
+    pub default_options_clash: bool,
     /// Certificate stores; only `default` exists, without provider.
     pub tls_stores: BTreeMap<String, Defined<RawTlsStore>>,
 }
@@ -326,6 +328,7 @@ pub fn qualify(mut providers: Vec<(ProviderName, RawRouting)>) -> (Merged, Vec<P
             problems.push(problem.with_hint("name it `default`"));
         }
     }
+    merged.default_options_clash = default_options.len() > 1;
     if let Some(options) = only("TLS options", default_options, &mut problems) {
         merged.tls_options.insert("default".to_owned(), options);
     }

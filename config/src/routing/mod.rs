@@ -19,8 +19,8 @@ use std::sync::Arc;
 
 pub use in_step::InStep;
 
-use self::stream::{Tcp, Udp};
-use self::tls::{RouterTls, Tls};
+use self::stream::{Tcp, TcpServiceKind, Udp};
+use self::tls::{DefaultCertificate, Pem, RouterTls, Tls};
 use self::transport::Transport;
 
 use crate::name::{EntryPointName, MiddlewareName, RouterName, ServiceName};
@@ -44,6 +44,27 @@ pub struct Routing {
     pub udp: Udp,
     /// Every item as it was written, valid or not, for the read API.
     pub listing: Listing,
+}
+
+impl Routing {
+    /// Everything in PEM that it names: certificates and keys, who may have signed clients' and servers'
+    /// certificates. In no order, and more than once what is named more than once.
+    pub fn pems(&self) -> impl Iterator<Item = &Pem> {
+        let certificates = self.tls.certificates.iter().chain(match &self.tls.default_certificate {
+            DefaultCertificate::Pair(pair) => Some(pair),
+            DefaultCertificate::Generated | DefaultCertificate::Resolver { .. } => None,
+        });
+        let options = self.tls.options.values().filter_map(|options| options.as_ref().ok());
+        let http = self.services.values().map(|service| &service.transport.tls);
+        let tcp = self.tcp.services.values().filter_map(|service| match &service.kind {
+            TcpServiceKind::Servers { transport, .. } => Some(&transport.tls),
+            TcpServiceKind::Weighted(_) => None,
+        });
+        certificates
+            .flat_map(|pair| [&pair.chain, &pair.key])
+            .chain(options.flat_map(|options| options.client_auth.roots()))
+            .chain(http.chain(tcp).flat_map(tls::UpstreamTls::pems))
+    }
 }
 
 /// A valid HTTP router.

@@ -82,7 +82,7 @@ pub enum TcpServiceKind {
         /// Active health check.
         health_check: Option<TcpHealthCheck>,
         /// How they are reached.
-        transport: TcpTransport,
+        transport: Arc<TcpTransport>,
     },
     /// Other services of [`Tcp::services`], each with its weight (0: never).
     Weighted(Vec<(ServiceName, u32)>),

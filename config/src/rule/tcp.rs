@@ -77,6 +77,28 @@ impl TcpRule {
         matches!(*self.expression, Expression::Matcher(TcpMatcher::AnySni))
     }
 
+    /// The server names that the rule names outside of a negation, in the order written, each once; wildcards as
+    /// `*.example.com`. ``HostSNI(`*`)`` and regular expressions name none.
+    pub fn hosts(&self) -> Vec<String> {
+        let mut hosts = Vec::new();
+        self.expression.visit(false, &mut |matcher, negated| {
+            let host = match matcher {
+                TcpMatcher::HostSni(host) if !negated => host.to_string(),
+                TcpMatcher::HostSniWildcard(suffix) if !negated => format!("*{suffix}"),
+                TcpMatcher::HostSni(_)
+                | TcpMatcher::HostSniWildcard(_)
+                | TcpMatcher::AnySni
+                | TcpMatcher::HostSniRegexp(_)
+                | TcpMatcher::ClientIp(_)
+                | TcpMatcher::Alpn(_) => return,
+            };
+            if !hosts.contains(&host) {
+                hosts.push(host);
+            }
+        });
+        hosts
+    }
+
     /// Priority of a router that gives none: the byte length of the text, and -1 for a catch-all.
     pub fn default_priority(&self) -> i64 {
         if self.is_catch_all() { -1 } else { i64::try_from(self.text.len()).unwrap_or(i64::MAX) }

@@ -13,6 +13,7 @@ mod stream;
 mod tls;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
@@ -26,6 +27,15 @@ use crate::problem::{Origin, Problem, did_you_mean};
 /// Largest priority that a user may give; those above are the gateway's own.
 pub const MAX_USER_PRIORITY: i64 = i64::MAX - 1000;
 
+/// What routers have to know of a certificate resolver.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resolver {
+    /// Its name.
+    pub name: Arc<str>,
+    /// It can prove wildcards: it has a DNS challenge.
+    pub dns: bool,
+}
+
 /// What the install configuration says about routing.
 #[derive(Debug, Clone)]
 pub struct Context {
@@ -37,8 +47,8 @@ pub struct Context {
     pub ping: Option<Ping>,
     /// Traefik's `metrics`.
     pub metrics: Metrics,
-    /// Names of certificate resolvers.
-    pub certificate_resolvers: Vec<String>,
+    /// Certificate resolvers.
+    pub certificate_resolvers: Vec<Resolver>,
     /// Order in which equal priorities are broken.
     pub precedence: Vec<ProviderName>,
     /// Nothing was configured: `whoami@internal` is routed.
@@ -56,7 +66,10 @@ impl Context {
             certificate_resolvers: install
                 .certificate_resolvers
                 .iter()
-                .map(|resolver| resolver.name.to_string())
+                .map(|resolver| Resolver {
+                    name: Arc::clone(&resolver.name),
+                    dns: resolver.challenges.dns.is_some(),
+                })
                 .collect(),
             precedence: install.providers.precedence.clone(),
             is_default: install.is_default,
@@ -65,6 +78,21 @@ impl Context {
 
     fn entry_point(&self, name: &str) -> Option<&EntryPoint> {
         self.entry_points.iter().find(|entry_point| entry_point.name.as_str() == name)
+    }
+
+    /// The certificate resolver of that name.
+    fn resolver(&self, name: &str) -> Result<&Resolver, Fault> {
+        let known = self.certificate_resolvers.iter().find(|resolver| &*resolver.name == name);
+        known.ok_or_else(|| {
+            let names = self.certificate_resolvers.iter().map(|resolver| &*resolver.name);
+            Fault {
+                text: format!("nonexistent certificate resolver: `{name}`"),
+                hint: Some(did_you_mean(name, names).map_or_else(
+                    || "name it under `certificatesResolvers` in the install configuration".to_owned(),
+                    |near| format!("did you mean `{near}`?"),
+                )),
+            }
+        })
     }
 }
 
@@ -89,11 +117,12 @@ pub fn validate_after(previous: &Routing, merged: Merged, context: &Context) -> 
     let mut routing = Routing::default();
     let effects = middlewares::judge(&merged, &mut problems);
     let states = services::judge(&merged, &effects, &mut problems);
+    routing.tls = tls::build(&merged, context, &mut problems);
+    tls::router::entry_points(context, &mut problems);
     let users = routers::build(previous, &merged, context, &effects, &states, &mut routing, &mut problems);
     middlewares::list(&merged, context, &effects, &users, &mut routing.listing);
     services::list(&merged, context, states, &users, &mut routing);
     stream::list(&merged, &mut routing.listing, &mut problems);
-    tls::report(&merged, &mut problems);
     problems.sort();
     problems.dedup();
     (routing, problems)

@@ -7,13 +7,13 @@ use foldhash::fast::RandomState;
 
 use super::middlewares::{self, Effect, Effects};
 use super::services::States;
-use super::{Context, Fault, MAX_USER_PRIORITY, Referrer, Users, internal, listed, scope};
+use super::{Context, Fault, MAX_USER_PRIORITY, Referrer, Users, internal, listed, scope, tls};
 use crate::install::EntryPoint;
-use crate::name::{EntryPointName, MiddlewareName, RouterName, ServiceName, TlsOptionsName, split_reference};
+use crate::name::{EntryPointName, MiddlewareName, RouterName, ServiceName, split_reference};
 use crate::problem::{Origin, Problem, did_you_mean};
 use crate::routing::merge::Merged;
 use crate::routing::raw::{Defined, RawObservability, RawRouter, Scope};
-use crate::routing::tls::RouterTls;
+use crate::routing::tls::{RouterTls, Tls};
 use crate::routing::{InStep, Listed, Observability, Router, Routing, Standing, Status, Target};
 use crate::rule::{self, Rule};
 
@@ -35,6 +35,7 @@ pub(super) fn build(
         context,
         effects,
         states,
+        tls: &routing.tls,
         parents: &parents,
         users: Users {
             services: HashMap::with_capacity_and_hasher(merged.services.len(), RandomState::default()),
@@ -50,9 +51,10 @@ pub(super) fn build(
     for (name, item) in &merged.routers {
         builder.add(name, item, refused.get(name));
     }
-    let Builder { users, listing, routers, .. } = builder;
+    let Builder { mut users, listing, routers, .. } = builder;
     routing.listing.routers = listing.into_iter().collect();
     routing.routers = routers.into_iter().collect();
+    tls::conflicts::settle(routing, &mut users, problems);
     conflicts(routing, problems);
     users
 }
@@ -77,6 +79,7 @@ struct Builder<'a> {
     context: &'a Context,
     effects: &'a Effects,
     states: &'a States,
+    tls: &'a Tls,
     parents: &'a HashSet<String>,
     users: Users,
     listing: Vec<(RouterName, Listed<RawRouter>)>,
@@ -99,6 +102,8 @@ struct Part {
 struct Findings {
     /// It is left out.
     disabled: Vec<Fault>,
+    /// Its TLS handshakes are refused.
+    refused: Vec<Fault>,
     /// It answers 503.
     unavailable: Vec<Fault>,
     /// It works, not as written.
@@ -123,16 +128,17 @@ impl Builder<'_> {
                 continue;
             }
             let rule = rule(&part.raw, self.previous.get(&part.name), &mut findings);
-            self.settings(name, item, &part, &mut findings);
+            self.settings(name, &part, &mut findings);
+            let tls = self.tls(name, item, &part, rule.as_ref(), &mut findings);
             let target = self.target(name, item, &part, &mut findings);
             self.middlewares(name, item, &part, &mut findings);
             self.report(name, &item.origin, &findings);
-            self.finish(name, item, part, rule, target, &findings);
+            self.finish(name, item, part, (rule, tls, target), &findings);
         }
     }
 
-    /// Everything but rule, middlewares and service.
-    fn settings(&self, name: &RouterName, item: &Defined<RawRouter>, part: &Part, findings: &mut Findings) {
+    /// Everything but rule, TLS, middlewares and service.
+    fn settings(&self, name: &RouterName, part: &Part, findings: &mut Findings) {
         let raw = &part.raw;
         if part.entry_points.is_empty() {
             let known: Vec<_> = self.context.entry_points.iter().map(|entry| entry.name.as_str()).collect();
@@ -185,42 +191,41 @@ impl Builder<'_> {
                 ));
             }
         }
-        self.tls(name, item, part, findings);
     }
 
-    fn tls(&self, name: &RouterName, item: &Defined<RawRouter>, part: &Part, findings: &mut Findings) {
-        let Some(tls) = &part.raw.tls else { return };
-        if !["", "default"].contains(&tls.options.as_str()) {
-            let known = |name: &str| self.merged.tls_options.get(name).map(|item| (&item.scope, true));
-            let all = self.merged.tls_options.keys().map(String::as_str);
-            let referrer = Referrer::new(name.provider(), &item.scope);
-            if let Err(fault) = referrer.resolve("TLS options", &tls.options, known, all) {
-                let options = match split_reference(&tls.options) {
-                    (_, Some(_)) => tls.options.clone(),
-                    (_, None) => format!("{}@{}", tls.options, referrer.provider),
-                };
-                let text = format!("unknown TLS options: {options}");
-                findings.disabled.push(Fault { text, hint: fault.hint });
-            }
-        }
-        let resolvers = &self.context.certificate_resolvers;
-        if !tls.cert_resolver.is_empty() && !resolvers.contains(&tls.cert_resolver) {
-            let near = did_you_mean(&tls.cert_resolver, resolvers.iter().map(String::as_str));
-            findings.warnings.push(Fault {
-                text: format!("Router uses a nonexistent certificate resolver: `{}`", tls.cert_resolver),
-                hint: Some(near.map_or_else(
-                    || "name it under `certificatesResolvers` in the install configuration".to_owned(),
-                    |near| format!("did you mean `{near}`?"),
-                )),
-            });
-        }
-        // What an entry point adds is nothing that the writer of the router could change.
-        if item.value.tls.is_some() {
-            findings.warnings.push(Fault::new(
-                "routers with `tls` are not served yet: TLS connections are not accepted",
-                "let TLS end in front of the gateway meanwhile, and take `tls` away",
+    /// What is in force of the router's TLS block, or of its entry point's.
+    fn tls(
+        &self,
+        name: &RouterName,
+        item: &Defined<RawRouter>,
+        part: &Part,
+        rule: Option<&Rule>,
+        findings: &mut Findings,
+    ) -> Option<RouterTls> {
+        let block = part.raw.tls.as_ref()?;
+        let own = item.value.tls.is_some();
+        if own && block.passthrough {
+            findings.disabled.push(Fault::new(
+                "`tls.passthrough` leaves TLS to the server, which a router that reads requests cannot do",
+                "write a TCP router, or take `passthrough` away",
             ));
         }
+        // What an entry point adds is the operator's, and within every router's reach.
+        let scope = if own { &item.scope } else { &Scope::Shared };
+        let referrer = Referrer::new(name.provider(), scope);
+        let hosts = rule.map(Rule::hosts).unwrap_or_default();
+        let rule = (part.raw.rule.as_str(), hosts.as_slice());
+        let tls::router::Judged { tls, unknown, refused, warnings } =
+            tls::router::judge(block, referrer, rule, self.merged, self.context, self.tls);
+        findings.disabled.extend(unknown);
+        findings.refused.extend(refused);
+        // It is nothing that the writer of the router could change, and is told of the entry point.
+        if own {
+            findings.warnings.extend(warnings)
+        } else {
+            findings.notes.extend(warnings)
+        }
+        Some(tls)
     }
 
     fn middlewares(
@@ -342,12 +347,12 @@ impl Builder<'_> {
     }
 
     fn report(&mut self, name: &RouterName, origin: &Origin, findings: &Findings) {
-        let Findings { disabled, unavailable, warnings, notes: _, doubts } = findings;
-        if disabled.is_empty() && unavailable.is_empty() && warnings.is_empty() && doubts.is_empty() {
+        let Findings { disabled, refused, unavailable, warnings, notes: _, doubts } = findings;
+        if [disabled, refused, unavailable, warnings, doubts].into_iter().all(Vec::is_empty) {
             return;
         }
         let subject = format!("router `{}`", name.name());
-        for fault in disabled {
+        for fault in disabled.iter().chain(refused) {
             self.problems.push(fault.error(origin, &subject));
         }
         for fault in unavailable {
@@ -364,8 +369,7 @@ impl Builder<'_> {
         name: &RouterName,
         item: &Defined<RawRouter>,
         part: Part,
-        rule: Option<Rule>,
-        target: Option<Target>,
+        (rule, tls, target): (Option<Rule>, Option<RouterTls>, Option<Target>),
         findings: &Findings,
     ) {
         let Part { name: part_name, mut raw, entry_points, observability, .. } = part;
@@ -375,21 +379,18 @@ impl Builder<'_> {
             (priority, _) => priority,
         };
         let serves = findings.disabled.is_empty();
-        let status = if !serves || !findings.unavailable.is_empty() {
+        let answers = findings.refused.is_empty() && findings.unavailable.is_empty();
+        let status = if !serves || !answers {
             Status::Disabled
         } else if findings.warnings.is_empty() && findings.notes.is_empty() {
             Status::Enabled
         } else {
             Status::Warning
         };
-        let errors = [&findings.disabled, &findings.unavailable, &findings.warnings, &findings.notes];
+        let Findings { disabled, refused, unavailable, warnings, notes, doubts: _ } = findings;
+        let errors = [disabled, refused, unavailable, warnings, notes];
         let errors = errors.into_iter().flatten().map(Fault::listed).collect();
         let default_rule = raw.default_rule;
-        let tls = raw.tls.is_some().then(|| RouterTls {
-            options: TlsOptionsName::from("default"),
-            resolver: None,
-            domains: Vec::new(),
-        });
         raw.priority = priority;
         let verbosity = raw.observability.take().map(|written| written.trace_verbosity).unwrap_or_default();
         raw.observability = Some(RawObservability {
@@ -402,7 +403,8 @@ impl Builder<'_> {
         let entry = listed(item.with_value(raw), status, errors, using);
         self.listing.push((part_name.clone(), Listed { priority, ..entry }));
         let (Some(rule), true) = (rule, serves) else { return };
-        let target = match (findings.unavailable.first(), target) {
+        // A request that comes over another name's handshake meets what its own would have met.
+        let target = match (refused.first().or_else(|| unavailable.first()), target) {
             (None, Some(target)) => target,
             (Some(fault), _) => Target::Unavailable(Arc::from(fault.text.as_str())),
             (None, None) => Target::Unavailable(Arc::from("the service is missing on the router")),

@@ -16,7 +16,14 @@ use crate::routing::{Standing, Target};
 fn context(flags: &[&str]) -> Context {
     let flags: Vec<_> = flags.iter().map(|&flag| flag.to_owned()).collect();
     let loaded = install::load::load(&flags, Vec::new(), &NoFiles).expect("the flags are good");
-    Context::new(&loaded.install)
+    let resolver = |flag: &str| {
+        let (name, challenge) = flag.strip_prefix("--certificatesResolvers.")?.split_once(".acme.")?;
+        Some(Resolver { name: name.into(), dns: challenge.starts_with("dns") })
+    };
+    Context {
+        certificate_resolvers: flags.iter().filter_map(|flag| resolver(flag)).collect(),
+        ..Context::new(&loaded.install)
+    }
 }
 
 /// Entry points `web` and `websecure`, and certificate resolver `le`.
@@ -568,9 +575,6 @@ tcp:
         &context(&PLAIN),
         "routes.yml:7:5: error: TCP router `t`: TCP routers are not served yet; publish the port of its container directly meanwhile
          routes.yml:8:5: error: TCP router `u`: TCP routers are not served yet; publish the port of its container directly meanwhile
-         routes.yml:8:5: error: TCP router `u`: invalid rule: \"Host(`a`)\", parsing rule Host(`a`): unsupported function: Host; Host belongs to HTTP routers: write HostSNI
-         routes.yml:2:18: warning: TLS certificate: TLS certificates are not served yet; TLS connections are not accepted yet: let them end in front of the gateway meanwhile
-         routes.yml:3:14: warning: TLS options `default`: TLS options are not served yet; TLS connections are not accepted yet: let them end in front of the gateway meanwhile
-         routes.yml:4:13: warning: TLS store `default`: TLS stores are not served yet; TLS connections are not accepted yet: let them end in front of the gateway meanwhile",
+         routes.yml:8:5: error: TCP router `u`: invalid rule: \"Host(`a`)\", parsing rule Host(`a`): unsupported function: Host; Host belongs to HTTP routers: write HostSNI",
     );
 }
