@@ -88,7 +88,7 @@ pub struct TcpGroup {
     /// The service.
     pub service: ServiceName,
     /// How they are reached.
-    pub transport: TcpTransport,
+    pub transport: Arc<TcpTransport>,
     /// How their health is checked.
     pub health_check: Option<TcpHealthCheck>,
     /// Kept by the hot path for as long as transport and files stay the same.
