@@ -120,6 +120,7 @@ fn entry(index: usize, text: String) -> RouteEntry {
         middlewares: Box::default(),
         destination: Destination::Internal(InternalService::Noop),
         recursion_guard: None,
+        tls: None,
         observability: Observability::default(),
     });
     RouteEntry { rule, precedence: 0, route }

@@ -76,7 +76,7 @@ fn routing(count: usize) -> Routing {
 }
 
 fn parts(routing: Routing) -> Parts {
-    Parts { routing, problems: Vec::new(), providers: Vec::new() }
+    Parts { routing, ..Parts::default() }
 }
 
 fn snapshot_compile(criterion: &mut Criterion) {
@@ -128,7 +128,7 @@ fn publish(install: &Install, context: &Context, containers: &[RawRouting], prev
     problems.extend(found);
     let (routing, found) = validate_after(&previous.routing, merged, context);
     problems.extend(found);
-    compile(install, Parts { routing, problems, providers: Vec::new() }, previous)
+    compile(install, Parts { routing, problems, ..Parts::default() }, previous)
 }
 
 fn publish_change(criterion: &mut Criterion) {

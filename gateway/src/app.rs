@@ -18,7 +18,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::control::admin::{self, AdminAddress, AdminListener, AdminParts, AdminServices, AdminState};
 use crate::control::reconciler::{Reconciler, ReloadError, ReloadHandle, ReloadReport};
-use crate::control::{Readiness, ReadinessReport};
+use crate::control::{Clock, Readiness, ReadinessReport};
 use crate::lifecycle::{Lifecycle, LifecycleReader, Phase};
 use crate::proxy::entry_point::{BindError, Listener, ListeningSocket, SocketFile, listen};
 use crate::proxy::{Proxy, ProxyConfig};
@@ -224,7 +224,8 @@ fn start(
     let lifecycle = Lifecycle::default();
     let mut providers = providers(&install, &environment.variables);
     providers.extend(environment.providers);
-    let (reconciler, snapshot, reload) = Reconciler::new(Arc::clone(&install), problems, providers);
+    let (reconciler, snapshot, reload) =
+        Reconciler::new(Arc::clone(&install), problems, providers, Clock::new(now));
     let readiness = Readiness::new(snapshot.clone(), lifecycle.reader(), tokio::time::Instant::now());
 
     let AdminSocket { listener: admin_listener, file: admin_socket_file, address: admin } = admin_socket;

@@ -1,7 +1,16 @@
 //! Values for unit tests.
 
+use std::time::{Duration, SystemTime};
+
 use config::install::load::{Disk, load};
 use config::install::{Install, ListenAddress};
+
+use crate::control::Clock;
+
+/// The time that tests live in: 2026-11-21.
+pub(crate) fn clock() -> Clock {
+    Clock::new(|| SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_276_800))
+}
 
 /// An install configuration with the product's own defaults: these entry points on free ports of 127.0.0.1, no provider,
 /// and nothing written to disk outside `state_dir`.

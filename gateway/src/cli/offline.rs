@@ -44,7 +44,11 @@ pub(super) async fn load(call: &Call, docker: bool) -> Result<Offline, Vec<Probl
     problems.extend(found);
     let (routing, found) = validate(merged, &Context::new(&install));
     problems.extend(found);
-    let snapshot = compile(&install, Parts { routing, problems, providers: states }, &Snapshot::empty());
+    let snapshot = compile(
+        &install,
+        Parts { routing, problems, providers: states, ..Parts::default() },
+        &Snapshot::empty(),
+    );
     Ok(Offline { install, snapshot })
 }
 

@@ -4,7 +4,9 @@
 pub mod admin;
 pub mod reconciler;
 
-use std::time::Duration;
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
@@ -13,6 +15,28 @@ use crate::snapshot::SnapshotReader;
 
 /// A provider that has not answered after this long no longer keeps the gateway from being ready.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Tells the time of day: certificates are valid by the calendar. Handed down, so that a test can make it up.
+#[derive(Clone)]
+pub struct Clock(Arc<dyn Fn() -> SystemTime + Send + Sync>);
+
+impl Clock {
+    /// A clock that says what this function says.
+    pub fn new(now: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
+        Self(Arc::new(now))
+    }
+
+    /// The time of day.
+    pub fn now(&self) -> SystemTime {
+        (self.0)()
+    }
+}
+
+impl fmt::Debug for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Clock")
+    }
+}
 
 /// Whether the gateway is ready, and why not.
 #[derive(Debug, Clone)]

@@ -5,19 +5,23 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use config::install::Install;
-use config::name::{EntryPointName, RouterName, ServiceName};
+use config::name::{EntryPointName, RouterName, ServiceName, TlsOptionsName};
+use config::routing::tls::Tls;
 use config::routing::{InStep, Router, Routing, Standing, Target};
 use config::{Origin, Problem, Severity};
 use foldhash::fast::RandomState;
 use http::HeaderValue;
+use security::certificate_store::CertificateStore;
 
+use super::files::Files;
 use super::route_table::{RouteEntry, RouteTable};
 use super::service::Service;
 use super::stream::{self, EntryPointStreams};
+use super::tls::{Policies, ServerNames, TlsPolicy};
 use super::{Destination, EntryPointRoutes, ProviderState, Route, Routes, Snapshot};
 
 /// What a snapshot is made of.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Parts {
     /// What can be routed.
     pub routing: Routing,
@@ -25,20 +29,26 @@ pub struct Parts {
     pub problems: Vec<Problem>,
     /// What each provider last said.
     pub providers: Vec<ProviderState>,
+    /// Files that the routing configuration names.
+    pub files: Arc<Files>,
+    /// What can be served.
+    pub certificates: Arc<CertificateStore>,
 }
 
 /// Builds the snapshot that follows `previous`.
 pub fn compile(install: &Install, parts: Parts, previous: &Snapshot) -> Snapshot {
-    let Parts { routing, mut problems, providers } = parts;
+    let Parts { routing, mut problems, providers, files, certificates } = parts;
+    let routes = compile_routes(install, &routing, &files, previous);
+    problems.extend(unusable_policies(&routing.tls, &routes.policies));
     problems.sort();
     problems.dedup();
     Snapshot {
         version: previous.version + 1,
-        routes: Arc::new(compile_routes(install, &routing, previous)),
-        certificates: Arc::clone(&previous.certificates),
+        routes: Arc::new(routes),
+        certificates,
         challenges: Arc::clone(&previous.challenges),
         orders: Arc::clone(&previous.orders),
-        files: Arc::clone(&previous.files),
+        files,
         routing: Arc::new(routing),
         input_refused: problems.iter().any(is_about_a_whole_file),
         problems: problems.into(),
@@ -53,7 +63,22 @@ fn is_about_a_whole_file(problem: &Problem) -> bool {
         && matches!(problem.origin, Origin::File { .. })
 }
 
-fn compile_routes(install: &Install, routing: &Routing, previous: &Snapshot) -> Routes {
+/// Options that were fine as written, and cannot be used for what lies in their files.
+fn unusable_policies(tls: &Tls, policies: &Policies) -> Vec<Problem> {
+    let written = |name| tls.options.get(name).is_some_and(Result::is_ok);
+    let unusable = policies.all().filter(|policy| written(&policy.name));
+    unusable
+        .filter_map(|policy| {
+            let reason = policy.settings.as_ref().err()?;
+            let subject = format!("TLS options `{}`", policy.name);
+            let message = format!("{reason}: handshakes for hosts that use them are refused");
+            Some(Problem::error(Origin::Gateway, subject, message))
+        })
+        .collect()
+}
+
+fn compile_routes(install: &Install, routing: &Routing, files: &Files, previous: &Snapshot) -> Routes {
+    let policies = Policies::compile(&routing.tls, files, &previous.routes.policies);
     let services = compile_services(routing, previous);
     let mut before = InStep::new(&previous.routing.routers);
     let by_name: HashMap<RouterName, Arc<Route>, RandomState> = routing
@@ -62,13 +87,13 @@ fn compile_routes(install: &Install, routing: &Routing, previous: &Snapshot) -> 
         .map(|router| {
             let before = before.get(&router.name);
             let before = before.zip(previous.routes.by_name.get(&router.name));
-            (router.name.clone(), compile_route(router, &services, before))
+            (router.name.clone(), compile_route(router, &services, &policies, before))
         })
         .collect();
-    let (streams, of_entry_points) = stream::compile(install, routing, previous, &|_| None);
-    let mut routes = Routes { entry_points: Vec::new(), by_name, services, streams };
-    routes.entry_points = compile_tables(install, routing, &routes.by_name, of_entry_points, previous);
-    routes
+    let policy = |name: &TlsOptionsName| Some(policies.get(name));
+    let (streams, of_entry_points) = stream::compile(install, routing, previous, &policy);
+    let entry_points = compile_tables(install, routing, &by_name, of_entry_points, &policies, previous);
+    Routes { entry_points, policies, by_name, services, streams }
 }
 
 fn compile_services(
@@ -99,6 +124,7 @@ fn compile_services(
 fn compile_route(
     router: &Router,
     services: &HashMap<ServiceName, Arc<Service>, RandomState>,
+    policies: &Policies,
     before: Option<(&Router, &Arc<Route>)>,
 ) -> Arc<Route> {
     let destination = match &router.target {
@@ -109,8 +135,10 @@ fn compile_route(
         Target::Internal(service) => Destination::Internal(*service),
         Target::Unavailable(reason) => Destination::Unavailable(Arc::clone(reason)),
     };
+    let tls = router.tls.as_ref().map(|tls| policies.get(&tls.options));
     if let Some((before, kept)) = before
         && same_route(before, router)
+        && same_policy(kept.tls.as_ref(), tls.as_ref())
         && same_destination(&kept.destination, &destination)
     {
         return Arc::clone(kept);
@@ -126,6 +154,7 @@ fn compile_route(
         middlewares: Box::default(),
         destination,
         recursion_guard: router.recursion_guard.then(|| guard(&router.name)).flatten(),
+        tls,
         observability: router.observability,
     })
 }
@@ -140,6 +169,14 @@ fn same_route(one: &Router, other: &Router) -> bool {
         && one.standing == other.standing
         && one.recursion_guard == other.recursion_guard
         && one.observability == other.observability
+}
+
+fn same_policy(one: Option<&Arc<TlsPolicy>>, other: Option<&Arc<TlsPolicy>>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+        (None, None) => true,
+        (Some(_), None) | (None, Some(_)) => false,
+    }
 }
 
 fn same_destination(one: &Destination, other: &Destination) -> bool {
@@ -161,6 +198,7 @@ fn compile_tables(
     routing: &Routing,
     by_name: &HashMap<RouterName, Arc<Route>, RandomState>,
     streams: Vec<EntryPointStreams>,
+    policies: &Policies,
     previous: &Snapshot,
 ) -> Vec<EntryPointRoutes> {
     let positions: HashMap<&EntryPointName, usize> = install
@@ -191,10 +229,24 @@ fn compile_tables(
         .enumerate()
         .map(|(index, ((entry_point, [plain, tls]), streams))| {
             let before = previous.routes.entry_points.get(index);
+            let plain = kept_table(&plain, before.map(|before| &before.plain))
+                .unwrap_or_else(|| Arc::new(RouteTable::build(plain)));
+            let default = policies.default_policy();
+            let kept = kept_table(&tls, before.map(|before| &before.tls));
+            let kept_names = before.filter(|before| {
+                // The same routes have the same policies.
+                kept.is_some() && Arc::ptr_eq(before.server_names.default_policy(), default)
+            });
+            let server_names = match kept_names {
+                Some(before) => Arc::clone(&before.server_names),
+                None => Arc::new(ServerNames::new(server_names(&tls), Arc::clone(default))),
+            };
+            let tls = kept.unwrap_or_else(|| Arc::new(RouteTable::build(tls)));
             EntryPointRoutes {
                 name: entry_point.name.clone(),
-                plain: table(plain, before.map(|before| &before.plain)),
-                tls: table(tls, before.map(|before| &before.tls)),
+                plain,
+                tls,
+                server_names,
                 tcp: streams.tcp,
                 udp: streams.udp,
             }
@@ -202,17 +254,19 @@ fn compile_tables(
         .collect()
 }
 
-/// The table of these routes: the one before, if it holds just these.
-fn table(entries: Vec<RouteEntry>, before: Option<&Arc<RouteTable>>) -> Arc<RouteTable> {
-    if let Some(before) = before
-        && before.routes().len() == entries.len()
-    {
-        let known: std::collections::HashSet<_, RandomState> = before.routes().map(Arc::as_ptr).collect();
-        if entries.iter().all(|entry| known.contains(&Arc::as_ptr(&entry.route))) {
-            return Arc::clone(before);
-        }
-    }
-    Arc::new(RouteTable::build(entries))
+/// Hosts of these routers, each with its policy.
+fn server_names(entries: &[RouteEntry]) -> Vec<(String, Arc<TlsPolicy>)> {
+    let policies = entries.iter().filter_map(|entry| Some((entry, entry.route.tls.as_ref()?)));
+    policies
+        .flat_map(|(entry, policy)| entry.rule.hosts().into_iter().map(|host| (host, Arc::clone(policy))))
+        .collect()
+}
+
+/// The table before, if it holds just these routes.
+fn kept_table(entries: &[RouteEntry], before: Option<&Arc<RouteTable>>) -> Option<Arc<RouteTable>> {
+    let before = before.filter(|before| before.routes().len() == entries.len())?;
+    let known: std::collections::HashSet<_, RandomState> = before.routes().map(Arc::as_ptr).collect();
+    entries.iter().all(|entry| known.contains(&Arc::as_ptr(&entry.route))).then(|| Arc::clone(before))
 }
 
 #[cfg(test)]
@@ -281,7 +335,7 @@ mod tests {
 
     fn compiled(routing: Routing, previous: &Snapshot) -> Snapshot {
         let install = test_support::install(&["web", "other"], std::path::Path::new(""));
-        let parts = Parts { routing, problems: Vec::new(), providers: Vec::new() };
+        let parts = Parts { routing, ..Parts::default() };
         compile(&install, parts, previous)
     }
 
@@ -349,7 +403,7 @@ mod tests {
         let moved = routing.routers.get_mut("r1@file").unwrap();
         moved.entry_points = vec!["other".into()];
         moved.tls = Some(config::routing::tls::RouterTls {
-            options: config::name::TlsOptionsName::from("default"),
+            options: TlsOptionsName::from("default"),
             resolver: None,
             domains: Vec::new(),
         });

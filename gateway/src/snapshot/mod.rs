@@ -26,10 +26,11 @@ use self::files::Files;
 use self::route_table::{RequestView, RouteTable};
 use self::service::Service;
 use self::stream::{Streams, TcpTable, UdpRoute};
+use self::tls::{Policies, ServerNames, TlsPolicy};
 use crate::middleware::Middleware;
 
-/// Everything a request needs to know.
-#[derive(Debug)]
+/// Everything a request needs to know. Cheap to clone: the next one shares with it what did not change.
+#[derive(Debug, Clone)]
 pub struct Snapshot {
     /// Counts publications, from 1; 0 before the first.
     pub version: u64,
@@ -74,6 +75,8 @@ pub struct EntryPointId(pub usize);
 pub struct Routes {
     /// By [`EntryPointId`].
     pub entry_points: Vec<EntryPointRoutes>,
+    /// TLS policies: an unchanged one is carried over to the next snapshot.
+    pub policies: Policies,
     /// Every route by name: an unchanged one is carried over to the next snapshot.
     pub(crate) by_name: HashMap<RouterName, Arc<Route>, foldhash::fast::RandomState>,
     /// Every service by name: an unchanged one is carried over to the next snapshot.
@@ -95,6 +98,8 @@ pub struct EntryPointRoutes {
     pub tcp: Arc<TcpTable>,
     /// The UDP router in force.
     pub udp: Option<Arc<UdpRoute>>,
+    /// Policies of the server names of its HTTPS routers.
+    pub server_names: Arc<ServerNames>,
 }
 
 /// One router, compiled.
@@ -115,6 +120,8 @@ pub struct Route {
     /// Value of `X-Traefik-Router` for routers with the default rule: a request that already carries it has
     /// been here and is refused (400).
     pub recursion_guard: Option<http::HeaderValue>,
+    /// Serves TLS connections, under this policy; none: plain ones.
+    pub tls: Option<Arc<TlsPolicy>>,
     /// What is recorded.
     pub observability: Observability,
 }

@@ -143,6 +143,7 @@ fn route(name: &str, destination: Destination) -> Arc<Route> {
         middlewares: Box::default(),
         destination,
         recursion_guard: None,
+        tls: None,
         observability: Observability::default(),
     })
 }

@@ -234,8 +234,16 @@ async fn connection(stream: Box<dyn Connection>, routes: Router, mut ended: watc
 /// Counts every publication and lets the metrics forget what is gone.
 async fn follow_snapshots(state: Arc<AdminState>) {
     let mut seen = 0;
+    let mut before = (std::sync::Weak::new(), false);
     while let Some(snapshot) = state.snapshot.wait_for(|snapshot| snapshot.version > seen).await {
         seen = snapshot.version;
+        // A certificate that was renewed is no reload of the configuration.
+        let now_is = (Arc::downgrade(&snapshot.routing), snapshot.input_refused);
+        let same = before.0.ptr_eq(&now_is.0) && before.1 == now_is.1;
+        before = now_is;
+        if same {
+            continue;
+        }
         state.telemetry.published(&snapshot, now());
         if snapshot.input_refused {
             state.telemetry.reload_failed();

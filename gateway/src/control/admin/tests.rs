@@ -44,7 +44,8 @@ fn fixture(bound: AdminAddress) -> Fixture {
     let snapshot = compile(&install, parts(), &Snapshot::empty());
     let (writer, reader) = border(snapshot);
     let install = Arc::new(install);
-    let (reconciler, _, reload) = Reconciler::new(Arc::clone(&install), Vec::new(), Vec::new());
+    let (reconciler, _, reload) =
+        Reconciler::new(Arc::clone(&install), Vec::new(), Vec::new(), test_support::clock());
     let lifecycle = Lifecycle::default();
     let (telemetry, _) = Telemetry::new(&install);
     let (state, problems) = AdminState::new(AdminParts {
@@ -141,6 +142,7 @@ fn parts() -> Parts {
                 .with_hint("did you mean `Host`?"),
         ],
         providers: vec![ProviderState { name: "file".into(), answered: true, stale: None }],
+        ..Parts::default()
     }
 }
 

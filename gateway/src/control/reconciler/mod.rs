@@ -3,12 +3,17 @@
 //! The last state of each provider is kept; whenever one of them changes, the whole is built anew, on a thread where
 //! nobody waits. What equals the published state is not published; what cannot be built is not published either, and
 //! the last good snapshot stays.
+//!
+//! Certificates of certificate resolvers come by a way of their own ([`CertificateUpdate`]) and are published at once:
+//! the routes are not looked at.
 
+mod certificates;
 mod reload;
 
 #[cfg(test)]
 mod tests;
 
+pub use certificates::CertificateUpdate;
 pub use reload::{Change, ChangeKind, ReloadError, ReloadHandle, ReloadReport};
 
 use std::collections::{BTreeSet, HashMap};
@@ -22,11 +27,14 @@ use config::routing::merge::qualify;
 use config::routing::validate::{Context, validate_after};
 use config::{Origin, Problem, Severity};
 use discovery::{Freshness, Provider, ProviderChannels, Update};
+use security::certificate::Certificate;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinSet, spawn_blocking};
 use tokio::time::{Instant, sleep_until};
 
+use self::certificates::Resolved;
 use self::reload::{Reload, all_read, read_again};
+use super::Clock;
 use crate::snapshot::compile::{Parts, compile};
 use crate::snapshot::{ProviderState, Snapshot, SnapshotReader, SnapshotWriter, border};
 
@@ -38,7 +46,15 @@ const LOSS_SETTLES: Duration = Duration::from_millis(100);
 const QUEUE: usize = 16;
 
 /// Makes a snapshot of what the providers said. Given to the reconciler so that a test can make it fail.
-type Build = Arc<dyn Fn(&Sources, &Snapshot) -> Snapshot + Send + Sync>;
+type Build = Arc<dyn Fn(&Sources, &Snapshot) -> Built + Send + Sync>;
+
+/// What a build makes.
+#[derive(Debug)]
+struct Built {
+    snapshot: Snapshot,
+    /// Its problems without those of certificates, which come and go by themselves.
+    problems: Arc<[Problem]>,
+}
 
 /// What a snapshot is built from.
 #[derive(Debug, Clone)]
@@ -49,6 +65,11 @@ struct Sources {
     problems: Arc<[Problem]>,
     /// In the order of the install configuration.
     providers: Vec<Source>,
+    /// What certificate resolvers last said.
+    resolved: Arc<Resolved>,
+    /// What names without a certificate get where nothing else was written.
+    generated: Arc<Certificate>,
+    clock: Clock,
 }
 
 /// What a provider last said.
@@ -90,6 +111,10 @@ pub struct Reconciler {
     running: HashMap<tokio::task::Id, usize>,
     updates: mpsc::Receiver<Update>,
     commands: mpsc::Receiver<oneshot::Sender<ReloadReport>>,
+    certificates: mpsc::Receiver<CertificateUpdate>,
+    certificates_sender: mpsc::Sender<CertificateUpdate>,
+    /// Problems of the last build, without those of certificates.
+    problems: Arc<[Problem]>,
     logged: BTreeSet<Problem>,
 }
 
@@ -106,18 +131,23 @@ impl Reconciler {
         install: Arc<Install>,
         problems: Vec<Problem>,
         providers: Vec<Box<dyn Provider>>,
+        clock: Clock,
     ) -> (Self, SnapshotReader, ReloadHandle) {
-        Self::with_build(install, problems, providers, Arc::new(build))
+        Self::with_build(install, problems, providers, clock, Arc::new(build))
     }
 
     fn with_build(
         install: Arc<Install>,
         problems: Vec<Problem>,
         providers: Vec<Box<dyn Provider>>,
+        clock: Clock,
         build: Build,
     ) -> (Self, SnapshotReader, ReloadHandle) {
+        let generated =
+            Certificate::generate(clock.now()).expect("a key on P-256 needs nothing but randomness");
         let (updates_sender, updates) = mpsc::channel(QUEUE);
         let (commands_sender, commands) = mpsc::channel(QUEUE);
+        let (certificates_sender, certificates) = mpsc::channel(QUEUE);
         let mut sources = Vec::new();
         let mut feeds = Vec::new();
         let mut waiting = Vec::new();
@@ -135,8 +165,17 @@ impl Reconciler {
             waiting.push((provider, ProviderChannels { updates: updates_sender.clone(), reloads: requests }));
         }
         let context = Arc::new(Context::new(&install));
-        let sources = Sources { install, context, problems: problems.into(), providers: sources };
-        let (writer, reader) = border(build(&sources, &Snapshot::empty()));
+        let sources = Sources {
+            install,
+            context,
+            problems: problems.into(),
+            providers: sources,
+            resolved: Arc::default(),
+            generated: Arc::new(generated),
+            clock,
+        };
+        let Built { snapshot, problems } = build(&sources, &Snapshot::empty());
+        let (writer, reader) = border(snapshot);
         let reconciler = Self {
             build,
             sources,
@@ -147,9 +186,17 @@ impl Reconciler {
             running: HashMap::new(),
             updates,
             commands,
+            certificates,
+            certificates_sender,
+            problems,
             logged: BTreeSet::new(),
         };
         (reconciler, reader, ReloadHandle::new(commands_sender))
+    }
+
+    /// Where the certificates of certificate resolvers are sent to.
+    pub fn certificates(&self) -> mpsc::Sender<CertificateUpdate> {
+        self.certificates_sender.clone()
     }
 
     /// Problems that were found after it was made: they stay, as those of the start do.
@@ -157,7 +204,8 @@ impl Reconciler {
     pub fn with_problems(mut self, problems: Vec<Problem>) -> Self {
         if !problems.is_empty() {
             self.sources.problems = self.sources.problems.iter().cloned().chain(problems).collect();
-            self.writer.publish(Arc::new((self.build)(&self.sources, &self.writer.current())));
+            let built = (self.build)(&self.sources, &self.writer.current());
+            self.publish_built(built);
         }
         self
     }
@@ -173,6 +221,7 @@ impl Reconciler {
         loop {
             let due = self.feeds.iter().filter_map(|feed| feed.due).min();
             tokio::select! {
+                Some(update) = self.certificates.recv() => self.publish_certificates(update).await,
                 Some(update) = self.updates.recv() => self.accept(update),
                 Some(ended) = self.tasks.join_next_with_id() => self.provider_ended(ended),
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => self.publish().await,
@@ -244,14 +293,19 @@ impl Reconciler {
             }
             Err(error) => self.go_back(&dirty, &current, &panic_text(error)),
         };
-        self.writer.publish(Arc::new(next));
+        self.publish_built(next);
         self.log_problems();
+    }
+
+    fn publish_built(&mut self, built: Built) {
+        self.problems = built.problems;
+        self.writer.publish(Arc::new(built.snapshot));
     }
 
     /// The published routes once more, with the problem that their successors could not be built. The providers
     /// that brought them are held at their last good state until they say something else.
-    fn go_back(&mut self, dirty: &[usize], current: &Snapshot, error: &str) -> Snapshot {
-        let mut problems = current.problems.to_vec();
+    fn go_back(&mut self, dirty: &[usize], current: &Snapshot, error: &str) -> Built {
+        let mut problems = self.problems.to_vec();
         for index in dirty {
             let source = &mut self.sources.providers[*index];
             let problem = Problem::error(
@@ -266,18 +320,13 @@ impl Reconciler {
         }
         problems.sort();
         problems.dedup();
-        Snapshot {
+        let snapshot = Snapshot {
             version: current.version + 1,
-            routes: Arc::clone(&current.routes),
-            certificates: Arc::clone(&current.certificates),
-            challenges: Arc::clone(&current.challenges),
-            orders: Arc::clone(&current.orders),
-            files: Arc::clone(&current.files),
-            routing: Arc::clone(&current.routing),
-            problems: problems.into(),
-            providers: Arc::clone(&current.providers),
+            problems: self.sources.with_certificate_problems(&problems),
             input_refused: true,
-        }
+            ..Snapshot::clone(current)
+        };
+        Built { snapshot, problems: problems.into() }
     }
 
     /// Asks every provider to read again.
@@ -329,7 +378,7 @@ fn panic_text(error: JoinError) -> String {
 }
 
 /// Merge, validate, compile.
-fn build(sources: &Sources, previous: &Snapshot) -> Snapshot {
+fn build(sources: &Sources, previous: &Snapshot) -> Built {
     let mut problems = sources.problems.to_vec();
     let mut providers = Vec::with_capacity(sources.providers.len());
     for source in &sources.providers {
@@ -355,9 +404,13 @@ fn build(sources: &Sources, previous: &Snapshot) -> Snapshot {
     }
     let (routing, found) = routing_of(sources, &previous.routing);
     problems.extend(found);
-    let mut snapshot = compile(&sources.install, Parts { routing, problems, providers }, previous);
+    let certificates = sources.store(&routing, &previous.certificates);
+    let parts = Parts { routing, problems, providers, files: Arc::default(), certificates };
+    let mut snapshot = compile(&sources.install, parts, previous);
     snapshot.input_refused |= sources.providers.iter().any(|source| source.failure.is_some());
-    snapshot
+    let problems = Arc::clone(&snapshot.problems);
+    snapshot.problems = sources.with_certificate_problems(&problems);
+    Built { snapshot, problems }
 }
 
 /// What the providers said, brought together.

@@ -75,11 +75,19 @@ impl Stage {
         let fragile: Build = Arc::new(move |sources, previous| {
             counted.fetch_add(1, Ordering::SeqCst);
             let next = build(sources, previous);
-            assert!(next.problems.iter().all(|problem| problem.message != "fatal"), "a fault of the gateway");
+            assert!(
+                next.snapshot.problems.iter().all(|problem| problem.message != "fatal"),
+                "a fault of the gateway"
+            );
             next
         });
-        let (reconciler, snapshot, reload) =
-            Reconciler::with_build(Arc::new(install), Vec::new(), providers, fragile);
+        let (reconciler, snapshot, reload) = Reconciler::with_build(
+            Arc::new(install),
+            Vec::new(),
+            providers,
+            crate::test_support::clock(),
+            fragile,
+        );
         tokio::spawn(reconciler.run());
         Self { docker, file, snapshot, reload, builds, _folder: folder }
     }

@@ -201,7 +201,7 @@ impl Setup {
 }
 
 fn parts(routing: Routing) -> compile::Parts {
-    compile::Parts { routing, problems: Vec::new(), providers: Vec::new() }
+    compile::Parts { routing, ..compile::Parts::default() }
 }
 
 /// A server of a URL.

@@ -119,6 +119,7 @@ fn route(name: &str, rule: &str, priority: Option<i64>, down: Option<&str>) -> O
         middlewares: Box::default(),
         destination: Destination::Internal(InternalService::Noop),
         recursion_guard: None,
+        tls: None,
         observability: Observability::default(),
     };
     Some((rule, Arc::new(route)))

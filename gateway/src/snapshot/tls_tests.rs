@@ -1,0 +1,1 @@
+//! Which policy a server name asks for.

@@ -1,0 +1,1 @@
+//! Which certificate a name gets.

@@ -1,0 +1,1 @@
+//! What is read from a certificate, and what is refused.
