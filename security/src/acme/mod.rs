@@ -1,11 +1,53 @@
 //! Certificates from an ACME server (RFC 8555): orders, renewals, the answers to challenges, storage.
 
+mod account_key;
+mod atomic;
+pub mod challenge;
+mod client;
+mod leaf_key;
+mod ledger;
+mod order;
+mod renewal;
+mod resolver;
+mod session;
+mod state;
+mod storage;
+
+pub use ledger::Ledger;
+pub use resolver::{
+    Covered, News, Output, RenewNow, Resolver, ResolverParts, ResolverState, SameCertificate,
+};
+pub use state::StateFile;
+pub use storage::{Storage, StorageError};
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use config::routing::tls::Domain;
 use rustls::sign::CertifiedKey;
+
+/// The wall clock. Given, so that tests can turn it.
+#[derive(Clone)]
+pub struct Clock(Arc<dyn Fn() -> SystemTime + Send + Sync>);
+
+impl Clock {
+    /// This one.
+    pub fn new(now: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
+        Self(Arc::new(now))
+    }
+
+    /// The time.
+    pub fn now(&self) -> SystemTime {
+        (self.0)()
+    }
+}
+
+impl std::fmt::Debug for Clock {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Clock")
+    }
+}
 
 /// What is answered to a server that wants to see proof. Immutable; the next one replaces it.
 #[derive(Debug, Default, Clone)]
@@ -55,4 +97,15 @@ pub struct Failure {
     pub at: SystemTime,
     /// Attempts in a row that failed.
     pub attempts: u32,
+}
+
+/// An error with its causes, in one line.
+fn in_words(error: &dyn std::error::Error) -> String {
+    let mut words = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        words = format!("{words}: {error}");
+        cause = error.source();
+    }
+    client::printable(&words)
 }
