@@ -59,10 +59,7 @@ pub(super) async fn run(shared: Arc<Shared>, app: Arc<EntryPointApp>, acceptor: 
 fn spawn(shared: &Arc<Shared>, app: &Arc<EntryPointApp>, socket: Socket, peer: Option<SocketAddr>) {
     let connection = Arc::new(Connection::new(shared, Arc::clone(&app.entry_point), peer));
     let open = OpenConnection::new(shared, &connection);
-    let slot = open.slot();
-    let task = connection::serve(Arc::clone(shared), Arc::clone(app), socket, Arc::clone(&connection), open);
-    let task = tokio::spawn(task);
-    shared.connections.set_abort(slot, &connection, task.abort_handle());
+    connection::spawn(shared, app, socket, connection, open);
 }
 
 /// The client was gone before it was accepted.

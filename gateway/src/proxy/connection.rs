@@ -2,12 +2,14 @@
 //! deadlines, keep-alive, drain.
 //!
 //! Between requests a connection holds its socket and nothing else: it waits with a scratch buffer that belongs
-//! to the thread. Only when a whole head is there, a session is built around it. TLS joins at [`Socket`].
+//! to the thread. Only when a whole head is there, a session is built around it. TLS joins at [`Socket`]: a first
+//! byte that opens a handshake hands the connection to `tls`, which hands it back as a socket like any other.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
-use std::os::fd::AsRawFd;
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, RawFd};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -23,11 +25,12 @@ use pingora::protocols::{
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, Sleep};
+use tokio_rustls::server::TlsStream;
 
 use super::context::{Connection, OpenConnection, Shared, Times};
 use super::head::{self, Framing, Head, Protocol};
 use super::pingora::EntryPointApp;
-use super::{access_log, response};
+use super::{access_log, response, tls};
 use crate::rejection::Rejection;
 
 /// Small writes gather up to this size before they go out.
@@ -51,33 +54,104 @@ thread_local! {
 pub(super) enum Socket {
     Tcp(TcpStream),
     Unix(UnixStream),
+    /// TLS that ends here, over one of the others.
+    Tls(Box<TlsStream<Self>>),
 }
 
 impl Socket {
-    fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    /// Our address of the connection; none on a Unix socket.
+    pub(super) fn local_address(&self) -> Option<SocketAddr> {
         match self {
+            Self::Tcp(stream) => stream.local_addr().ok(),
+            Self::Unix(_) => None,
+            Self::Tls(stream) => stream.get_ref().0.local_address(),
+        }
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match &mut *self {
             Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
             Self::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Tls(stream) => Pin::new(&mut **stream).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match &mut *self {
+            Self::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Unix(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Tls(stream) => Pin::new(&mut **stream).poll_write(cx, bytes),
         }
     }
 
     fn poll_write_vectored(
-        &mut self,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match self {
+        match &mut *self {
             Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
             Self::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+            Self::Tls(stream) => Pin::new(&mut **stream).poll_write_vectored(cx, slices),
         }
     }
 
-    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self {
-            Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
-            Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut *self {
+            Self::Tcp(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Unix(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Tls(stream) => Pin::new(&mut **stream).poll_flush(cx),
         }
     }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut *self {
+            Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tls(stream) => Pin::new(&mut **stream).poll_shutdown(cx),
+        }
+    }
+}
+
+impl AsRawFd for Socket {
+    fn as_raw_fd(&self) -> RawFd {
+        match self {
+            Self::Tcp(stream) => stream.as_raw_fd(),
+            Self::Unix(stream) => stream.as_raw_fd(),
+            Self::Tls(stream) => stream.get_ref().0.as_raw_fd(),
+        }
+    }
+}
+
+/// Reads what is there behind what was read before, through the thread's scratch buffer. 0: the client closed.
+pub(super) fn poll_read_behind(
+    socket: &mut Socket,
+    ahead: &mut BytesMut,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    SCRATCH.with_borrow_mut(|scratch| {
+        let mut buf = ReadBuf::new(scratch);
+        ready!(Pin::new(socket).poll_read(cx, &mut buf))?;
+        let read = buf.filled();
+        if ahead.is_empty() {
+            *ahead = BytesMut::from(read);
+        } else {
+            ahead.extend_from_slice(read);
+        }
+        Poll::Ready(Ok(read.len()))
+    })
 }
 
 /// What the session of a request may still read.
@@ -114,8 +188,22 @@ impl std::fmt::Debug for ClientIo {
     }
 }
 
+/// Serves a connection in a task of its own.
+pub(super) fn spawn(
+    shared: &Arc<Shared>,
+    app: &Arc<EntryPointApp>,
+    socket: Socket,
+    connection: Arc<Connection>,
+    open: OpenConnection,
+) {
+    let slot = open.slot();
+    let task = serve(Arc::clone(shared), Arc::clone(app), socket, Arc::clone(&connection), open);
+    let task = tokio::spawn(task);
+    shared.connections.set_abort(slot, &connection, task.abort_handle());
+}
+
 /// Serves one connection to its end.
-pub(super) async fn serve(
+async fn serve(
     shared: Arc<Shared>,
     app: Arc<EntryPointApp>,
     socket: Socket,
@@ -129,29 +217,22 @@ pub(super) async fn serve(
             break;
         }
         io.times = Times::now();
-        let head = match io.head_in_hand(served == 0) {
+        let step = match io.head_in_hand(served == 0) {
+            Ok(Step::More) => Box::pin(io.collect_head(&shared, served == 0)).await,
+            step => step,
+        };
+        let head = match step {
             Ok(Step::Head(head)) => head,
             Ok(Step::Http2) => {
                 Box::pin(app.serve_http2(io)).await;
                 break;
             }
             Ok(Step::Tls) => {
-                // Nobody there speaks our answer.
-                io.connection.entry_point.refuse_tls();
-                break;
+                let ClientIo { socket, connection, ahead, .. } = *io;
+                tls::spawn(&shared, &app, socket, ahead, connection, open);
+                return;
             }
-            Ok(Step::More) => match Box::pin(io.collect_head(&shared, served == 0)).await {
-                Ok(Some(Step::Head(head))) => head,
-                Ok(Some(Step::Http2)) => {
-                    Box::pin(app.serve_http2(io)).await;
-                    break;
-                }
-                Ok(Some(Step::Tls | Step::More) | None) => break,
-                Err(rejection) => {
-                    Box::pin(io.refuse(&shared, &rejection)).await;
-                    break;
-                }
-            },
+            Ok(Step::More) => break,
             Err(rejection) => {
                 Box::pin(io.refuse(&shared, &rejection)).await;
                 break;
@@ -217,29 +298,24 @@ impl ClientIo {
         (!resting || self.connection.wake()) && read.is_ok_and(|read| read > 0)
     }
 
-    /// Reads what is there behind what was read before, through the thread's scratch buffer.
     fn poll_read_ahead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        SCRATCH.with_borrow_mut(|scratch| {
-            let mut buf = ReadBuf::new(scratch);
-            ready!(self.socket.poll_read(cx, &mut buf))?;
-            let read = buf.filled();
-            if self.ahead.is_empty() {
-                self.ahead = BytesMut::from(read);
-            } else {
-                self.ahead.extend_from_slice(read);
-            }
-            Poll::Ready(Ok(read.len()))
-        })
+        poll_read_behind(&mut self.socket, &mut self.ahead, cx)
     }
 
     fn head_in_hand(&self, is_first: bool) -> Result<Step, Rejection> {
         if is_first {
+            let tls = self.connection.tls.as_ref();
+            let speaks_http2 = tls.map_or(self.connection.entry_point.h2c, |tls| tls.http2);
             match head::protocol(&self.ahead) {
-                Protocol::Http1 => {}
-                Protocol::Http2 if self.connection.entry_point.h2c => return Ok(Step::Http2),
-                Protocol::Http2 => return Err(Rejection::BadRequest("http2_not_offered")),
-                Protocol::Tls => return Ok(Step::Tls),
                 Protocol::Undecided => return Ok(Step::More),
+                Protocol::Tls if tls.is_none() => return Ok(Step::Tls),
+                Protocol::Http2 if speaks_http2 => return Ok(Step::Http2),
+                Protocol::Http2 => return Err(Rejection::BadRequest("http2_not_offered")),
+                // Nothing else was agreed on.
+                Protocol::Http1 | Protocol::Tls if tls.is_some_and(|tls| tls.http2) => {
+                    return Err(Rejection::BadRequest("http2_preface"));
+                }
+                Protocol::Http1 | Protocol::Tls => {}
             }
         }
         let limit = self.connection.entry_point.limits.head_bytes;
@@ -253,8 +329,8 @@ impl ClientIo {
         }
     }
 
-    /// Reads on until the head is whole, under one deadline from its first byte. `None`: the client left.
-    async fn collect_head(&mut self, shared: &Shared, is_first: bool) -> Result<Option<Step>, Rejection> {
+    /// Reads on until the head is whole, under one deadline from its first byte. [`Step::More`]: the client left.
+    async fn collect_head(&mut self, shared: &Shared, is_first: bool) -> Result<Step, Rejection> {
         let limit = self.connection.entry_point.limits.head_timeout;
         let deadline =
             limit.filter(|_| shared.workarounds.head_deadline).map(|limit| self.times.started + limit);
@@ -268,12 +344,12 @@ impl ClientIo {
                 None => read.await,
             };
             match read {
-                Ok(0) | Err(_) => return Ok(None),
+                Ok(0) | Err(_) => return Ok(Step::More),
                 Ok(_) => {}
             }
             match self.head_in_hand(is_first)? {
                 Step::More => {}
-                step => return Ok(Some(step)),
+                step => return Ok(step),
             }
         }
     }
@@ -339,7 +415,7 @@ impl ClientIo {
         };
         let before = buf.filled().len();
         if self.ahead.is_empty() && allowed >= buf.remaining() {
-            ready!(self.socket.poll_read(cx, buf))?;
+            ready!(Pin::new(&mut self.socket).poll_read(cx, buf))?;
         } else {
             // At the end of a body, where the session has more room than it may fill.
             if self.ahead.is_empty() && ready!(self.poll_read_ahead(cx))? == 0 {
@@ -392,7 +468,7 @@ impl ClientIo {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match self.socket.poll_write_vectored(cx, slices) {
+        match Pin::new(&mut self.socket).poll_write_vectored(cx, slices) {
             Poll::Ready(Ok(0)) if slices.iter().any(|slice| !slice.is_empty()) => {
                 Poll::Ready(Err(io::ErrorKind::WriteZero.into()))
             }
@@ -400,14 +476,28 @@ impl ClientIo {
                 self.write_deadline = None;
                 Poll::Ready(written)
             }
-            Poll::Pending => {
-                let Some(limit) = self.connection.entry_point.transport.write_idle else {
-                    return Poll::Pending;
-                };
-                let deadline = self.write_deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
-                ready!(deadline.as_mut().poll(cx));
-                Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+            Poll::Pending => self.poll_write_stuck(cx).map(Err),
+        }
+    }
+
+    /// Nothing can be written now: ready with an error once that has lasted for the entry point's `write_idle`.
+    fn poll_write_stuck(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        let Some(limit) = self.connection.entry_point.transport.write_idle else {
+            return Poll::Pending;
+        };
+        let deadline = self.write_deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
+        ready!(deadline.as_mut().poll(cx));
+        Poll::Ready(io::ErrorKind::TimedOut.into())
+    }
+
+    /// What waits for the socket itself.
+    fn poll_written(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<()>>) -> Poll<io::Result<()>> {
+        match written {
+            Poll::Ready(written) => {
+                self.write_deadline = None;
+                Poll::Ready(written)
             }
+            Poll::Pending => self.poll_write_stuck(cx).map(Err),
         }
     }
 }
@@ -473,12 +563,16 @@ impl AsyncWrite for ClientIo {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll_drain(cx)
+        ready!(self.poll_drain(cx))?;
+        // TLS keeps records that the socket had no room for.
+        let flushed = Pin::new(&mut self.socket).poll_flush(cx);
+        self.poll_written(cx, flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_drain(cx))?;
-        self.socket.poll_shutdown(cx)
+        let closed = Pin::new(&mut self.socket).poll_shutdown(cx);
+        self.poll_written(cx, closed)
     }
 }
 
@@ -505,10 +599,7 @@ impl Shutdown for ClientIo {
 
 impl UniqueID for ClientIo {
     fn id(&self) -> i32 {
-        match &self.socket {
-            Socket::Tcp(stream) => stream.as_raw_fd(),
-            Socket::Unix(stream) => stream.as_raw_fd(),
-        }
+        self.socket.as_raw_fd()
     }
 }
 

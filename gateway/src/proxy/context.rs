@@ -23,6 +23,7 @@ use super::upstream::Resolver;
 use crate::internal::InternalServices;
 use crate::rejection::Rejection;
 use crate::snapshot::service::{OpenRequest, Service, Upstream};
+use crate::snapshot::tls::TlsPolicy;
 use crate::snapshot::{EntryPointId, Route, Snapshot, SnapshotReader};
 use crate::telemetry::Recorder;
 
@@ -128,6 +129,7 @@ pub(super) struct EntryPointState {
     pub(super) limits: Limits,
     pub(super) transport: Transport,
     pub(super) h2c: bool,
+    pub(super) acme_by_pass: bool,
     pub(super) max_concurrent_streams: u32,
     pub(super) http: EntryPointHttp,
     pub(super) client_source: Source,
@@ -138,7 +140,6 @@ pub(super) struct EntryPointState {
     pub(super) trust_everyone: bool,
     pub(super) append_forwarded_for: bool,
     open: AtomicUsize,
-    tls_refused: AtomicU64,
 }
 
 impl EntryPointState {
@@ -159,6 +160,7 @@ impl EntryPointState {
             limits: entry_point.limits.clone(),
             transport: entry_point.transport.clone(),
             h2c: entry_point.h2c,
+            acme_by_pass: entry_point.acme_by_pass,
             max_concurrent_streams: entry_point.max_concurrent_streams,
             http: entry_point.http.clone(),
             client_source: match client_ip.mode {
@@ -171,23 +173,12 @@ impl EntryPointState {
             trust_everyone: client_ip.trust_everyone,
             append_forwarded_for: client_ip.append_forwarded_for,
             open: AtomicUsize::new(0),
-            tls_refused: AtomicU64::new(0),
         }
     }
 
     /// Connections that are open now.
     pub(super) fn open(&self) -> usize {
         self.open.load(Ordering::Relaxed)
-    }
-
-    /// A TLS handshake came to this plain listener.
-    pub(super) fn refuse_tls(&self) {
-        self.tls_refused.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// TLS handshakes that came to this plain listener.
-    pub(super) fn tls_refused(&self) -> u64 {
-        self.tls_refused.load(Ordering::Relaxed)
     }
 }
 
@@ -201,6 +192,21 @@ fn fold_range(range: ipnet::IpNet) -> ipnet::IpNet {
     }
 }
 
+/// What a handshake agreed on.
+#[derive(Debug)]
+pub(super) struct TlsInfo {
+    /// `1.2`, `1.3`.
+    pub(super) version: &'static str,
+    /// `TLS_AES_128_GCM_SHA256`.
+    pub(super) cipher: &'static str,
+    /// The policy of its server name.
+    pub(super) policy: Arc<TlsPolicy>,
+    /// HTTP/2 was agreed on.
+    pub(super) http2: bool,
+    /// Subject of the client's certificate; empty without one.
+    pub(super) client_subject: Box<str>,
+}
+
 /// One client connection.
 #[derive(Debug)]
 pub(super) struct Connection {
@@ -208,7 +214,8 @@ pub(super) struct Connection {
     pub(super) entry_point: Arc<EntryPointState>,
     /// TCP peer, folded; none on a Unix socket.
     pub(super) peer: Option<SocketAddr>,
-    pub(super) tls: bool,
+    /// What was agreed on, where it is a TLS connection.
+    pub(super) tls: Option<TlsInfo>,
     state: AtomicU8,
     idle_since: AtomicU32,
     peer_value: OnceLock<HeaderValue>,
@@ -228,11 +235,17 @@ impl Connection {
             shared: Arc::clone(shared),
             entry_point,
             peer: peer.map(|peer| SocketAddr::new(peer.ip().to_canonical(), peer.port())),
-            tls: false,
+            tls: None,
             state: AtomicU8::new(BUSY),
             idle_since: AtomicU32::new(0),
             peer_value: OnceLock::new(),
         }
+    }
+
+    /// The same connection, its handshake done.
+    pub(super) fn with_tls(&self, tls: TlsInfo) -> Self {
+        let plain = Self::new(&self.shared, Arc::clone(&self.entry_point), self.peer);
+        Self { tls: Some(tls), ..plain }
     }
 
     /// Waits for a request from now on: may be closed at any moment.
@@ -317,6 +330,13 @@ impl OpenConnection {
         };
         drop(slots);
         Self { shared: Arc::clone(shared), slot, connection: Arc::clone(connection) }
+    }
+
+    /// More is known of the connection now: `connection` takes its place.
+    pub(super) fn replace(&mut self, connection: &Arc<Connection>) {
+        let entry = Some(Entry { connection: Arc::clone(connection), abort: None });
+        self.shared.connections.slots.lock().entries[self.slot] = entry;
+        self.connection = Arc::clone(connection);
     }
 
     /// Where it is kept: for [`Connections::set_abort`].

@@ -19,6 +19,8 @@ mod identity;
 mod pingora;
 mod response;
 mod route;
+mod tcp;
+mod tls;
 mod upstream;
 mod upstream_tls;
 
@@ -314,11 +316,6 @@ impl Proxy {
     /// Client connections of one entry point that are open now.
     pub fn open_connections_of(&self, entry_point: EntryPointId) -> usize {
         self.entry_points.get(entry_point.0).map_or(0, |entry_point| entry_point.open())
-    }
-
-    /// TLS handshakes that came to this entry point, which speaks plain text, and were closed.
-    pub fn refused_tls_connections_of(&self, entry_point: EntryPointId) -> u64 {
-        self.entry_points.get(entry_point.0).map_or(0, |entry_point| entry_point.tls_refused())
     }
 }
 

@@ -245,7 +245,7 @@ impl Gateway {
             peer: connection.peer_address(),
             client_reason: identity.client.basis.explain(),
             entry_point: connection.entry_point.id,
-            tls: connection.tls,
+            tls: connection.tls.is_some(),
         };
         Some(self.shared.internal.answer(request).await.into())
     }

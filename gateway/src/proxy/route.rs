@@ -65,7 +65,7 @@ pub(super) fn find(
         headers: &request.headers,
         client: identity.compared(),
     };
-    let route = snapshot.routes.find(entry_point.id, connection.tls, &view);
+    let route = snapshot.routes.find(entry_point.id, connection.tls.is_some(), &view);
     let destination = route.map_or(Err(Rejection::NoRoute), |route| choose(route, request));
     let as_sent = target.authority.is_none() && path.is_as_sent() && !matches!(query, Some(Cow::Owned(_)));
     let target = (!as_sent).then(|| match &query {

@@ -10,6 +10,7 @@ use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use smallvec::SmallVec;
 
+use super::Handshake;
 use super::metrics::{Key, Owner};
 use super::streams::{StreamKey, StreamProtocol, StreamResult, StreamValues};
 use crate::snapshot::ProviderState;
@@ -29,6 +30,8 @@ pub(super) struct Values {
 pub(super) struct Scrape {
     pub(super) entry_points: Vec<EntryPointName>,
     pub(super) open_connections: Vec<i64>,
+    /// Of each entry point, in the order of [`Handshake::ALL`].
+    pub(super) handshakes: Vec<[u64; Handshake::ALL.len()]>,
     pub(super) bounds: Arc<[f64]>,
     pub(super) requests: Vec<(Key, Values)>,
     pub(super) retries: Vec<(ServiceName, u64)>,
@@ -121,6 +124,20 @@ impl Collector for Scrape {
             },
         )?;
         self.encode_streams(&mut encoder)?;
+        family(
+            &mut encoder,
+            "hearthgate_tls_handshakes",
+            "TLS handshakes of clients, by entry point and result",
+            MetricType::Counter,
+            self.entry_points.iter().zip(&self.handshakes).flat_map(|(name, counts)| {
+                Handshake::ALL.into_iter().zip(counts).map(move |(result, count)| (name, result, count))
+            }),
+            |metric, (name, result, count)| {
+                metric
+                    .encode_family(&[("entrypoint", name.as_str()), ("result", result.label())])?
+                    .encode_counter::<NoLabelSet, _, u64>(count, None)
+            },
+        )?;
         family(
             &mut encoder,
             "hearthgate_problems",

@@ -21,7 +21,7 @@ use smallvec::SmallVec;
 
 use super::exposition::{Scrape, Values, to_prometheus_text};
 use super::streams::Streams;
-use super::{AccessRecord, Exposition};
+use super::{AccessRecord, Exposition, Handshake};
 use crate::snapshot::{EntryPointId, Snapshot};
 
 /// Combinations that one thread keeps at hand; beyond, it starts again. Names, codes, methods and protocols are
@@ -42,6 +42,8 @@ pub(super) struct Metrics {
     generation: AtomicU64,
     entry_points: Vec<EntryPointName>,
     open_connections: Box<[AtomicI64]>,
+    /// TLS handshakes of each entry point, in the order of [`Handshake::ALL`].
+    handshakes: Box<[[AtomicU64; Handshake::ALL.len()]]>,
     by_entry_point: bool,
     by_router: bool,
     by_service: bool,
@@ -142,6 +144,7 @@ impl Metrics {
             generation: AtomicU64::new(0),
             entry_points: install.entry_points.iter().map(|entry_point| entry_point.name.clone()).collect(),
             open_connections: install.entry_points.iter().map(|_| AtomicI64::new(0)).collect(),
+            handshakes: install.entry_points.iter().map(|_| Default::default()).collect(),
             by_entry_point: prometheus.is_none_or(|settings| settings.entry_points_labels),
             by_router: prometheus.is_some_and(|settings| settings.routers_labels),
             by_service: prometheus.is_none_or(|settings| settings.services_labels),
@@ -162,6 +165,12 @@ impl Metrics {
     pub(super) fn connection_closed(&self, entry_point: EntryPointId) {
         if let Some(open) = self.open_connections.get(entry_point.0) {
             open.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn handshake(&self, entry_point: EntryPointId, result: Handshake) {
+        if let Some(handshakes) = self.handshakes.get(entry_point.0) {
+            handshakes[result as usize].fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -290,6 +299,7 @@ impl Metrics {
         let scrape = Scrape {
             entry_points: self.entry_points.clone(),
             open_connections: self.open_connections.iter().map(|open| open.load(Ordering::Relaxed)).collect(),
+            handshakes: self.handshakes.iter().map(|counts| counts.each_ref().map(load)).collect(),
             bounds: Arc::clone(&self.bounds),
             requests,
             retries,

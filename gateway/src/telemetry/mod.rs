@@ -3,6 +3,7 @@
 mod access_log;
 mod escape;
 mod exposition;
+mod handshake;
 mod log_line;
 mod log_writer;
 pub mod logging;
@@ -21,6 +22,7 @@ use crate::snapshot::service::{Service, Upstream};
 use crate::snapshot::{Destination, EntryPointId, Route, Snapshot};
 
 use self::access_log::AccessLog;
+pub use self::handshake::Handshake;
 use self::metrics::Metrics;
 pub use self::streams::{StreamProtocol, StreamRecord, StreamResult};
 
@@ -92,6 +94,8 @@ pub trait Recorder: Send + Sync + std::fmt::Debug {
     fn stream_opened(&self, entry_point: EntryPointId, protocol: StreamProtocol, router: &RouterName);
     /// It is over.
     fn stream_closed(&self, entry_point: EntryPointId, protocol: StreamProtocol, router: &RouterName);
+    /// A TLS handshake has ended.
+    fn handshake(&self, entry_point: EntryPointId, result: Handshake);
 }
 
 /// Access log and metrics. One for the process (or the test), shared by all workers.
@@ -189,6 +193,10 @@ impl Recorder for Telemetry {
 
     fn stream_closed(&self, entry_point: EntryPointId, protocol: StreamProtocol, router: &RouterName) {
         self.metrics.streams.closed(entry_point, protocol, router);
+    }
+
+    fn handshake(&self, entry_point: EntryPointId, result: Handshake) {
+        self.metrics.handshake(entry_point, result);
     }
 }
 

@@ -67,15 +67,6 @@ async fn a_taken_port_is_an_error_that_names_the_entry_point() {
 }
 
 #[tokio::test]
-async fn a_tls_handshake_on_a_plain_entry_point_is_closed_and_counted() {
-    let proxy = Setup::new().serve();
-    let mut client = proxy.connect().await;
-    client.send(b"\x16\x03\x01\x00\x05").await;
-    client.is_closed().await;
-    assert_eq!(proxy.proxy.refused_tls_connections_of(EntryPointId(0)), 1);
-}
-
-#[tokio::test]
 async fn the_last_request_of_a_connection_says_so() {
     let server = TestServer::text("hello").await;
     let proxy = Setup::new()

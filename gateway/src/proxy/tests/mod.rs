@@ -4,6 +4,7 @@ mod faults;
 mod http2;
 mod lifecycle;
 mod requests;
+mod tls;
 mod upgrades;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ use bytes::Bytes;
 use config::Origin;
 use config::install::{EntryPoint, Install};
 use config::name::RouterName;
+use config::routing::tls::RouterTls;
 use config::routing::{
     InternalService, Observability, Router, Routing, Scheme, Server, Service, Standing, Target,
 };
@@ -28,7 +30,7 @@ use super::entry_point::Listener;
 use super::{Proxy, ProxyConfig};
 use crate::internal::{InternalRequest, InternalServices};
 use crate::snapshot::{EntryPointId, Snapshot, SnapshotWriter, border, compile};
-use crate::telemetry::{AccessRecord, Recorder, StreamProtocol, StreamRecord};
+use crate::telemetry::{AccessRecord, Handshake, Recorder, StreamProtocol, StreamRecord};
 use crate::test_support;
 
 /// More than anything here may take.
@@ -55,6 +57,7 @@ struct Recorded {
 #[derive(Debug, Default)]
 struct Records {
     all: Mutex<Vec<Recorded>>,
+    handshakes: Mutex<Vec<Handshake>>,
 }
 
 impl Recorder for Records {
@@ -84,6 +87,10 @@ impl Recorder for Records {
     fn stream_opened(&self, _entry_point: EntryPointId, _protocol: StreamProtocol, _router: &RouterName) {}
 
     fn stream_closed(&self, _entry_point: EntryPointId, _protocol: StreamProtocol, _router: &RouterName) {}
+
+    fn handshake(&self, _entry_point: EntryPointId, result: Handshake) {
+        self.handshakes.lock().push(result);
+    }
 }
 
 /// Says who it thinks the client is.
@@ -161,6 +168,15 @@ impl Setup {
             origin: Origin::Gateway,
         };
         self.routing.routers.insert(router.name.clone(), router);
+        self
+    }
+
+    /// The router of this name serves TLS connections.
+    fn tls(mut self, name: &str) -> Self {
+        let router =
+            self.routing.routers.get_mut(&RouterName::from(format!("{name}@test").as_str())).unwrap();
+        let tls = RouterTls { options: "default".into(), resolver: None, domains: Vec::new() };
+        router.tls = Some(tls);
         self
     }
 
