@@ -3,12 +3,14 @@
 //! `CAP_NET_BIND_SERVICE`; `CAP_DAC_OVERRIDE` stays only if a configured file is closed to the user, and a problem
 //! names that file.
 
+mod files;
+
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, lchown};
 use std::path::{Path, PathBuf};
 
 use caps::{CapSet, Capability, CapsHashSet};
-use config::install::{DockerEndpoint, FileSource, Install, TableProvider, User};
+use config::install::{DockerEndpoint, Install, User};
 use config::{Origin, Problem};
 use nix::sys::prctl::set_no_new_privs;
 use nix::unistd::{Gid, Uid, geteuid, setgroups, setresgid, setresuid};
@@ -90,10 +92,11 @@ pub fn drop_privileges(install: &Install) -> Result<Vec<Problem>, DropPrivileges
         ]),
         Plan::Become(identity) => {
             let mut problems = Vec::new();
+            // Routing files are read for the files that they name, while nothing is closed.
+            let configured = files::configured(install);
             own_state(install, &identity, &permitted, &mut problems);
             become_user(&identity, &permitted)?;
-            let closed: Vec<_> =
-                configured_files(install).into_iter().filter(|path| is_closed(path)).collect();
+            let closed: Vec<_> = configured.into_iter().filter(|path| is_closed(path)).collect();
             keep_only(&kept(&permitted, &closed))?;
             problems.extend(closed.iter().map(|path| closed_problem(path, &identity, &permitted)));
             Ok(problems)
@@ -166,7 +169,8 @@ fn docker_socket(install: &Install) -> Option<&Path> {
     }
 }
 
-/// Makes the user the owner of the state directory and of the log files: what the gateway itself writes.
+/// Makes the user the owner of the state directory, the log files and the storage of certificates: what the gateway
+/// itself writes.
 fn own_state(install: &Install, identity: &Identity, permitted: &CapsHashSet, problems: &mut Vec<Problem>) {
     if !permitted.contains(&Capability::CAP_CHOWN) {
         return;
@@ -183,6 +187,13 @@ fn own_state(install: &Install, identity: &Identity, permitted: &CapsHashSet, pr
         problems.push(Problem::warning(
             Origin::Gateway,
             format!("state directory `{}`", install.state_dir.display()),
+            format!("cannot be given to user {}: {error}", identity.uid),
+        ));
+    }
+    for (path, error) in files::own_storage(install, identity) {
+        problems.push(Problem::warning(
+            Origin::Gateway,
+            format!("file `{}`", path.display()),
             format!("cannot be given to user {}: {error}", identity.uid),
         ));
     }
@@ -230,38 +241,9 @@ fn keep_only(kept: &CapsHashSet) -> Result<(), DropPrivilegesError> {
     caps::clear(None, CapSet::Inheritable)?;
     caps::set(None, CapSet::Effective, kept)?;
     caps::set(None, CapSet::Permitted, kept)?;
-    // There is no program to start, and none that is started by mistake shall gain anything.
+    // What is started (the command of a DNS challenge, or anything by mistake) shall not gain anything.
     let _ = set_no_new_privs();
     Ok(())
-}
-
-/// Files that are read, or connected to, at any time after the start.
-fn configured_files(install: &Install) -> Vec<PathBuf> {
-    let mut files = Vec::new();
-    if let Some(docker) = &install.providers.docker {
-        match &docker.endpoint {
-            DockerEndpoint::Unix(path) => files.push(path.clone()),
-            DockerEndpoint::Http(_) => {}
-            DockerEndpoint::Https { ca, cert, key, .. } => {
-                files.extend([ca, cert, key].into_iter().flatten().cloned());
-            }
-        }
-    }
-    match install.providers.file.as_ref().map(|settings| &settings.source) {
-        Some(FileSource::File(path)) => files.push(path.clone()),
-        Some(FileSource::Directory(path)) => {
-            let inside = std::fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
-            files.extend(inside);
-            files.push(path.clone());
-        }
-        None => {}
-    }
-    match &install.providers.table {
-        Some(TableProvider::File(path)) => files.push(path.clone()),
-        Some(TableProvider::Inline(_)) | None => {}
-    }
-    files.sort();
-    files
 }
 
 /// Tries it as the user that the process now is: modes, groups and access lists all count.
