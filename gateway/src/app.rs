@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use config::install::{Install, ListenAddress};
+use config::install::{EntryPoint, Install, ListenAddress};
 use config::name::EntryPointName;
 use config::{Origin, Problem};
 use discovery::{DockerProvider, FileProvider, Provider, TableProvider};
@@ -196,9 +196,11 @@ fn start(
     let entry_points: Vec<_> =
         listeners.iter().map(|listener| (listener.name().clone(), bound(listener, &install))).collect();
     // What is shown from here on is what is in force.
-    for (entry_point, (_, address)) in install.entry_points.iter_mut().zip(&entry_points) {
+    for (listener, (_, address)) in listeners.iter().zip(&entry_points) {
+        let entry_point = &mut install.entry_points[listener.id().0];
         entry_point.address = in_force(&entry_point.address, address);
     }
+    redirect_to_bound_ports(&mut install);
     install.admin.address = in_force(&install.admin.address, &admin_socket.address);
     let (telemetry, found) = Telemetry::new(&install);
     problems.extend(found);
@@ -309,7 +311,8 @@ fn providers(install: &Install, variables: &discovery::Environment) -> Vec<Box<d
 /// Binds all entry points, or none. Where nothing was configured, a port that cannot be had gives way to another.
 fn bind_entry_points(install: &mut Install, problems: &mut Vec<Problem>) -> Result<Vec<Listener>, BindError> {
     let mut listeners = Vec::with_capacity(install.entry_points.len());
-    for (index, entry_point) in install.entry_points.iter_mut().enumerate() {
+    let over_tcp = |(_, entry_point): &(usize, &mut EntryPoint)| entry_point.udp.is_none();
+    for (index, entry_point) in install.entry_points.iter_mut().enumerate().filter(over_tcp) {
         let id = EntryPointId(index);
         let listener = match (Listener::bind(id, entry_point), entry_point.fallback_port) {
             (Ok(listener), _) => listener,
@@ -334,6 +337,21 @@ fn bind_entry_points(install: &mut Install, problems: &mut Vec<Problem>) -> Resu
         listeners.push(listener);
     }
     Ok(listeners)
+}
+
+/// A redirection to an entry point leads to the port that it was really given.
+fn redirect_to_bound_ports(install: &mut Install) {
+    let ports: Vec<_> = install
+        .entry_points
+        .iter()
+        .filter(|entry_point| entry_point.udp.is_none())
+        .map(|entry_point| (entry_point.name.clone(), entry_point.address.port()))
+        .collect();
+    for redirection in install.entry_points.iter_mut().filter_map(|from| from.redirection.as_mut()) {
+        if let Some((_, port)) = ports.iter().find(|(name, _)| name.as_str() == &*redirection.to) {
+            redirection.port = *port;
+        }
+    }
 }
 
 fn bound(listener: &Listener, install: &Install) -> BoundAddress {

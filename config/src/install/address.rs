@@ -13,10 +13,12 @@ pub(super) struct AddressError {
     pub(super) hint: &'static str,
 }
 
-/// An address, or a UDP one, which has no listener yet.
+/// An address, and what is spoken there.
+#[derive(Debug, PartialEq, Eq)]
 pub(super) enum Address {
     Tcp(ListenAddress),
-    Udp,
+    /// Never a Unix socket.
+    Udp(ListenAddress),
 }
 
 /// Reads `:80`, `0.0.0.0:80`, `[::]:80/tcp`, `localhost:80`, `:53/udp`, `unix:/run/web.sock`,
@@ -70,7 +72,7 @@ pub(super) fn parse(text: &str) -> Result<Address, AddressError> {
             }
         },
     };
-    Ok(if udp { Address::Udp } else { Address::Tcp(address) })
+    Ok(if udp { Address::Udp(address) } else { Address::Tcp(address) })
 }
 
 fn unix(rest: &str) -> Result<ListenAddress, AddressError> {
@@ -111,7 +113,8 @@ mod tests {
             ("[::1]:443/TCP", "[::1]:443"),
             ("127.0.0.1:8080", "127.0.0.1:8080"),
             ("localhost:8080", "127.0.0.1:8080"),
-            (":53/udp", "udp"),
+            (":53/udp", "udp any 53"),
+            ("127.0.0.1:53/UDP", "udp 127.0.0.1:53"),
             ("unix:/run/x.sock", "/run/x.sock 660"),
             ("unix:///run/x.sock", "/run/x.sock 660"),
             ("unix:/run/x.sock?mode=0600", "/run/x.sock 600"),
@@ -135,13 +138,14 @@ mod tests {
                 "error: `mode=9` is not a socket's mode; write it as `unix:/run/web.sock?mode=0660`",
             ),
         ] {
+            let show = |address| match address {
+                ListenAddress::AnyAddress { port } => format!("any {port}"),
+                ListenAddress::Address(address) => address.to_string(),
+                ListenAddress::Unix { path, mode } => format!("{} {mode:o}", path.display()),
+            };
             let read = match parse(text) {
-                Ok(Address::Udp) => "udp".to_owned(),
-                Ok(Address::Tcp(ListenAddress::AnyAddress { port })) => format!("any {port}"),
-                Ok(Address::Tcp(ListenAddress::Address(address))) => address.to_string(),
-                Ok(Address::Tcp(ListenAddress::Unix { path, mode })) => {
-                    format!("{} {mode:o}", path.display())
-                }
+                Ok(Address::Udp(address)) => format!("udp {}", show(address)),
+                Ok(Address::Tcp(address)) => show(address),
                 Err(error) => format!("error: {}; {}", error.message, error.hint),
             };
             assert_eq!(read, expected, "{text}");

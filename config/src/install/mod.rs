@@ -139,6 +139,17 @@ pub enum ListenAddress {
     },
 }
 
+impl ListenAddress {
+    /// Its port; a Unix socket has none.
+    pub fn port(&self) -> Option<u16> {
+        match self {
+            Self::AnyAddress { port } => Some(*port),
+            Self::Address(address) => Some(address.port()),
+            Self::Unix { .. } => None,
+        }
+    }
+}
+
 /// Who is believed about the client (security.md section 2).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientIp {

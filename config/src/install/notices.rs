@@ -12,12 +12,7 @@ const NOT_YET: &str = "is not served yet";
 /// Known keys that nothing serves.
 const NOTICES: &[Notice] = &[
     // Entry points.
-    ("entryPoints.*.http.redirections", "is not served yet: plain requests are routed like any other", ""),
-    ("entryPoints.*.http.tls", "TLS is not served yet: its routers answer no plain request", ""),
     ("entryPoints.*.http3", "HTTP/3 is not served", "remove it; HTTP/2 serves the same clients"),
-    ("entryPoints.*.proxyProtocol", "is not served yet: a connection that opens with it is refused", ""),
-    ("entryPoints.*.allowACMEByPass", NOT_YET, ""),
-    ("entryPoints.*.udp", "UDP is not served yet", ""),
     ("entryPoints.*.forwardedHeaders.connection", NOT_YET, ""),
     ("entryPoints.*.transport.keepAliveMaxTime", NOT_YET, "`keepAliveMaxRequests` is served"),
     ("entryPoints.*.http2.maxDecoderHeaderTableSize", "the HPACK table is fixed at 4096 bytes", "remove it"),
@@ -108,12 +103,8 @@ const NOTICES: &[Notice] = &[
     ("metrics.otlp", NOT_YET, "`metrics.prometheus` is"),
     ("tracing", NOT_YET, ""),
     // Towards servers, and the rest.
-    (
-        "serversTransport",
-        "is not served yet: its defaults hold, and certificates of servers are verified",
-        "",
-    ),
-    ("tcpServersTransport", "TCP routers are not served yet", ""),
+    ("serversTransport.spiffe", "is not served", "name the roots of servers in `rootCAs`"),
+    ("tcpServersTransport.tls.spiffe", "is not served", "name the roots of servers in `rootCAs`"),
     ("hostResolver", NOT_YET, ""),
     ("ocsp", "OCSP stapling is not offered", "remove it; certificates with short lives take its place"),
     ("spiffe", "is not served", "remove it"),

@@ -10,6 +10,7 @@ use super::load::{Disk, Files, Loaded, load};
 use super::*;
 
 mod certificates;
+mod entry_points;
 
 /// Files by path, with their modes.
 #[derive(Default)]
@@ -265,10 +266,7 @@ fn what_is_wrong_in_a_file_is_said_at_once_with_its_place() {
     flag `serve`: error: is neither a command nor a flag; write flags as `--entryPoints.web.address=:80`
     variable `TRAEFIK_ENTRYPOINTS_WEB_ADRESS`: error: unknown key `adress` below `entryPoints.web`; did you mean `ADDRESS`?
     ");
-    insta::assert_snapshot!(given().variable("HEARTHGATE_PROVIDER_DOCKER", "true").problems(), @r"
-    variable `HEARTHGATE_PROVIDER_DOCKER`: warning: unknown key `provider`; did you mean `PROVIDERS`?
-    gateway: warning: entry point `websecure`: TLS is not served yet: its routers answer no plain request
-    ");
+    insta::assert_snapshot!(given().variable("HEARTHGATE_PROVIDER_DOCKER", "true").problems(), @r"variable `HEARTHGATE_PROVIDER_DOCKER`: warning: unknown key `provider`; did you mean `PROVIDERS`?");
 }
 
 #[test]
@@ -306,19 +304,16 @@ crowdsec: {lapiUrl: 'http://crowdsec:8080', apiKey: x}
 core: {defaultRuleSyntax: v2}
 ";
     insta::assert_snapshot!(yml(text).problems(), @r#"
-    hearthgate.yml:5:12: error: option `entryPoints.web.http.redirections`: is not served yet: plain requests are routed like any other
     hearthgate.yml:6:15: error: option `entryPoints.web.clientIP`: mode `cloudflared` is not served yet: the client is the peer; `xForwardedFor` with `trustedIPs` is
     hearthgate.yml:7:5: error: option `entryPoints.web.security`: is not served yet: nothing is refused by it
     hearthgate.yml:8:14: error: option `entryPoints.web.limits.connections`: is not served yet
-    hearthgate.yml:11:12: error: option `entryPoints.websecure.http.tls`: TLS is not served yet: its routers answer no plain request
     hearthgate.yml:12:5: error: option `entryPoints.websecure.http3`: HTTP/3 is not served; remove it; HTTP/2 serves the same clients
     hearthgate.yml:13:34: warning: option `entryPoints.websecure.forwardedHeaders.insecure`: whoever reaches this entry point can claim any client address; name the proxies in `trustedIPs`
-    hearthgate.yml:14:18: error: option `entryPoints.dns.address`: UDP is not served yet
     hearthgate.yml:16:3: error: option `providers.swarm`: Swarm is not served; label the containers and use `providers.docker`
     hearthgate.yml:17:3: error: option `providers.http`: is not served; have the settings written to a file for `providers.file`
     hearthgate.yml:18:22: error: option `providers.docker.endpoint`: Docker is not reached over SSH; forward its socket with `ssh -L`, or offer it by TCP with TLS
     hearthgate.yml:20:1: error: option `tracing`: is not served yet
-    hearthgate.yml:21:1: error: option `serversTransport`: is not served yet: its defaults hold, and certificates of servers are verified
+    hearthgate.yml:21:40: warning: option `serversTransport.insecureSkipVerify`: any certificate of any server is taken: whoever is in between can read and change all; name the roots of your servers in `rootCAs`
     hearthgate.yml:22:11: error: option `metrics.datadog`: is not served; use `metrics.prometheus`
     hearthgate.yml:22:49: error: option `metrics.prometheus.entryPoint`: entryPoint "metrics" doesn't exist
     hearthgate.yml:27:5: error: plug-in `geoblock`: plug-ins are not run; use the middleware `geo` in its place
@@ -332,7 +327,11 @@ core: {defaultRuleSyntax: v2}
     assert_eq!(resolvers, ["le"]);
     assert_eq!(
         addresses(&install),
-        ["web AnyAddress { port: 80 } true", "websecure AnyAddress { port: 443 } true"]
+        [
+            "dns AnyAddress { port: 53 } false",
+            "web AnyAddress { port: 80 } true",
+            "websecure AnyAddress { port: 443 } true"
+        ]
     );
     assert!(install.providers.docker.is_none());
 }

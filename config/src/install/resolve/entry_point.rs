@@ -12,35 +12,34 @@ use crate::install::address::{self, Address};
 use crate::install::raw::{RawClientIp, RawEncodedCharacters, RawEntryPoint};
 use crate::install::{
     ClientIp, ClientIpMode, EntryPoint, EntryPointHttp, Limits, ListenAddress, Transport, TrustedProxy,
-    UnderscoreHeaders,
+    UdpListener, UnderscoreHeaders,
 };
 use crate::name::EntryPointName;
 use crate::problem::Problem;
 use crate::routing::Observability;
 
 impl Resolver<'_> {
-    /// None where nothing can be bound: the problem says why.
-    pub(super) fn entry_point(&mut self, name: &str, raw: RawEntryPoint, append: bool) -> Option<EntryPoint> {
+    /// Its redirection is filled in once all entry points are known.
+    pub(super) fn entry_point(&mut self, name: &str, raw: RawEntryPoint, append: bool) -> EntryPoint {
         let at = |keys: &[&'static str]| -> Vec<String> {
             ["entryPoints", name].iter().chain(keys).map(|key| (*key).to_owned()).collect()
         };
         let path = at(&["address"]);
         let path: Vec<&str> = path.iter().map(String::as_str).collect();
-        let address = match raw.address.as_deref().map(address::parse) {
+        let any = ListenAddress::AnyAddress { port: 0 };
+        let (address, is_udp) = match raw.address.as_deref().map(address::parse) {
             None => {
                 self.refuse(&path[..2], "has no address", "write `address: \":80\"`");
-                ListenAddress::AnyAddress { port: 0 }
+                (any, false)
             }
             Some(Err(error)) => {
                 self.refuse(&path, error.message, error.hint);
-                ListenAddress::AnyAddress { port: 0 }
+                (any, false)
             }
-            Some(Ok(Address::Udp)) => {
-                self.report(&path, "UDP is not served yet", "");
-                return None;
-            }
-            Some(Ok(Address::Tcp(address))) => address,
+            Some(Ok(Address::Udp(address))) => (address, true),
+            Some(Ok(Address::Tcp(address))) => (address, false),
         };
+        let udp = self.udp(name, &raw, is_udp);
         let client_ip = self.client_ip(name, &raw, append);
         let limits = self.limits(name, &raw);
         let transport = self.transport(name, &raw);
@@ -63,11 +62,11 @@ impl Resolver<'_> {
             let path: Vec<&str> = path.iter().map(String::as_str).collect();
             self.number(&path, raw.http2.max_concurrent_streams).unwrap_or(100)
         };
-        Some(EntryPoint {
+        EntryPoint {
             name: EntryPointName::from(name),
             address,
             fallback_port: None,
-            is_default: raw.as_default,
+            is_default: raw.as_default && udp.is_none(),
             client_ip,
             limits,
             h2c: raw.http2.h2c.unwrap_or(true),
@@ -87,10 +86,43 @@ impl Resolver<'_> {
                 tracing: raw.observability.tracing.unwrap_or(true),
             },
             reuse_port: raw.reuse_port,
-            udp: None,
+            udp,
             redirection: None,
-            acme_by_pass: false,
-        })
+            acme_by_pass: raw.allow_acme_by_pass.unwrap_or(false),
+        }
+    }
+
+    /// What belongs to the other protocol is told: it has no effect.
+    fn udp(&mut self, name: &str, raw: &RawEntryPoint, is_udp: bool) -> Option<UdpListener> {
+        let path = ["entryPoints", name, "udp", "timeout"];
+        if !is_udp {
+            if raw.udp.timeout.is_some() {
+                let message = "has no effect: the address is not for UDP";
+                self.warn(&path, message, "write the address as `:53/udp`");
+            }
+            return None;
+        }
+        for key in
+            ["http", "http2", "http3", "forwardedHeaders", "proxyProtocol", "transport", "clientIP", "limits"]
+        {
+            let path = ["entryPoints", name, key];
+            let written = self.tree.get(path[0]).and_then(|all| all.get(name)).and_then(|node| node.get(key));
+            if written.is_some_and(|node| !node.is_empty()) {
+                self.warn(&path, "has no effect: the address is for UDP", "remove it");
+            }
+        }
+        if raw.as_default {
+            let path = ["entryPoints", name, "asDefault"];
+            self.warn(&path, "has no effect: the address is for UDP", "remove it");
+        }
+        let timeout = match raw.udp.timeout {
+            None => Some(Duration::from_secs(3)),
+            Some(time) => time.limit(),
+        };
+        if timeout.is_none() {
+            self.refuse(&path, "a flow that is never idle never ends", "write a time above zero, as in `3s`");
+        }
+        timeout.map(|timeout| UdpListener { timeout })
     }
 
     fn client_ip(&mut self, name: &str, raw: &RawEntryPoint, append: bool) -> ClientIp {
@@ -102,10 +134,15 @@ impl Resolver<'_> {
             append_forwarded_for: forwarded.not_append_forwarded_for.map_or(append, |not_append| !not_append),
         };
         let path = ["entryPoints", name, "clientIP"];
+        let forwards = forwarded.insecure || forwarded.trusted_ips.is_some();
         if let Some(node) = &raw.client_ip {
-            if forwarded.insecure || forwarded.trusted_ips.is_some() {
-                let path = ["entryPoints", name, "forwardedHeaders"];
-                self.warn(&path, "has no effect beside `clientIP`", "set one of the two");
+            for (key, set) in
+                [("forwardedHeaders", forwards), ("proxyProtocol", raw.proxy_protocol.is_some())]
+            {
+                if set {
+                    let path = ["entryPoints", name, key];
+                    self.warn(&path, "has no effect beside `clientIP`", "set one of the two");
+                }
             }
             let written = match node.text() {
                 Some(word) => RawClientIp { mode: Some(word.to_owned()), ..RawClientIp::default() },
@@ -127,6 +164,7 @@ impl Resolver<'_> {
             enum Mode {
                 Peer,
                 XForwardedFor,
+                ProxyProtocol,
                 NotYet,
             }
             let mode = self.word(
@@ -137,7 +175,7 @@ impl Resolver<'_> {
                     ("peer", Mode::Peer),
                     ("xForwardedFor", Mode::XForwardedFor),
                     ("cloudflared", Mode::NotYet),
-                    ("proxyProtocol", Mode::NotYet),
+                    ("proxyProtocol", Mode::ProxyProtocol),
                 ],
             );
             match mode {
@@ -154,11 +192,38 @@ impl Resolver<'_> {
                         );
                     }
                 }
+                Mode::ProxyProtocol => {
+                    let path = ["entryPoints", name, "clientIP", "trustedIPs"];
+                    client_ip.mode = ClientIpMode::ProxyProtocol;
+                    client_ip.trusted = self.trusted(&path, written.trusted_ips.as_deref());
+                    self.check_proxies(&path, &client_ip.trusted);
+                }
                 Mode::NotYet => {
                     let word = written.mode.as_deref().unwrap_or("");
                     let message = format!("mode `{word}` is not served yet: the client is the peer");
                     self.report(&path, message, "`xForwardedFor` with `trustedIPs` is");
                 }
+            }
+            return client_ip;
+        }
+        if let Some(proxy) = &raw.proxy_protocol {
+            if forwards {
+                let path = ["entryPoints", name, "forwardedHeaders"];
+                let message = "has no effect beside `proxyProtocol`: the client is the one that it names";
+                self.warn(&path, message, "set one of the two");
+            }
+            client_ip.mode = ClientIpMode::ProxyProtocol;
+            if proxy.insecure {
+                client_ip.trust_everyone = true;
+                self.warn(
+                    &["entryPoints", name, "proxyProtocol", "insecure"],
+                    "whoever reaches this entry point can claim any client address",
+                    "name the proxies in `trustedIPs`",
+                );
+            } else {
+                let path = ["entryPoints", name, "proxyProtocol", "trustedIPs"];
+                client_ip.trusted = self.trusted(&path, proxy.trusted_ips.as_deref());
+                self.check_proxies(&path, &client_ip.trusted);
             }
             return client_ip;
         }
@@ -178,6 +243,13 @@ impl Resolver<'_> {
             }
         }
         client_ip
+    }
+
+    fn check_proxies(&mut self, path: &[&str], trusted: &[TrustedProxy]) {
+        if trusted.is_empty() {
+            let message = "nobody is trusted: a connection that opens with the PROXY protocol is refused";
+            self.warn(path, message, "name the proxy's address");
+        }
     }
 
     fn trusted(&mut self, path: &[&str], written: Option<&[String]>) -> Vec<TrustedProxy> {

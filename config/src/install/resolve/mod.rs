@@ -3,7 +3,9 @@
 mod acme;
 mod entry_point;
 mod providers;
+mod redirection;
 mod seeing;
+mod transport;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -128,14 +130,16 @@ impl Resolver<'_> {
             prometheus: raw.metrics.prometheus.map(|prometheus| self.prometheus(prometheus)),
             add_internals: raw.metrics.add_internals,
         };
-        let mut entry_points: Vec<_> = raw
+        let redirections: Vec<_> = raw
             .entry_points
-            .into_iter()
-            .filter_map(|(name, raw)| self.entry_point(&name, raw, append))
+            .iter()
+            .map(|(name, raw)| (name.clone(), raw.http.redirections.entry_point.clone()))
             .collect();
+        let mut entry_points: Vec<_> =
+            raw.entry_points.into_iter().map(|(name, raw)| self.entry_point(&name, raw, append)).collect();
         let none_written = self.tree.get("entryPoints").is_none_or(Node::is_empty);
         if is_default {
-            entry_points.extend(self.default_entry_points());
+            entry_points.extend(Self::default_entry_points());
         } else if none_written {
             entry_points.push(plain_entry_point("http", 80));
         }
@@ -152,7 +156,14 @@ impl Resolver<'_> {
         let any_default = entry_points.iter().any(|entry_point| entry_point.is_default);
         if !any_default {
             for entry_point in &mut entry_points {
-                entry_point.is_default = entry_point.name.as_str() != TRAEFIK;
+                entry_point.is_default = entry_point.udp.is_none() && entry_point.name.as_str() != TRAEFIK;
+            }
+        }
+        for (name, redirection) in redirections {
+            let redirection = self.redirection(&name, redirection, &entry_points);
+            if let Some(from) = entry_points.iter_mut().find(|entry_point| entry_point.name.as_str() == name)
+            {
+                from.redirection = redirection;
             }
         }
         self.check_addresses(&entry_points);
@@ -181,8 +192,8 @@ impl Resolver<'_> {
             access_log,
             log: self.log(raw.log.unwrap_or_default(), is_default),
             certificate_resolvers,
-            servers_transport: Arc::default(),
-            tcp_servers_transport: Arc::default(),
+            servers_transport: Arc::new(self.servers_transport(raw.servers_transport)),
+            tcp_servers_transport: Arc::new(self.tcp_servers_transport(raw.tcp_servers_transport)),
             state_dir: raw
                 .state_dir
                 .filter(|dir| !dir.is_empty())
@@ -193,19 +204,14 @@ impl Resolver<'_> {
         }
     }
 
-    fn default_entry_points(&mut self) -> [EntryPoint; 2] {
-        self.problems.push(Problem::warning(
-            Origin::Gateway,
-            "entry point `websecure`",
-            "TLS is not served yet: its routers answer no plain request",
-        ));
+    fn default_entry_points() -> [EntryPoint; 2] {
         let web = EntryPoint { fallback_port: Some(8000), ..plain_entry_point("web", 80) };
         let mut secure = EntryPoint { fallback_port: Some(8443), ..plain_entry_point("websecure", 443) };
         secure.http.tls = Some(RawRouterTls::default());
         [web, secure]
     }
 
-    /// Two listeners cannot bind one address. Port 0 is a free port each time.
+    /// Two listeners of one protocol cannot bind one address. Port 0 is a free port each time.
     fn check_addresses(&mut self, entry_points: &[EntryPoint]) {
         for (at, entry_point) in entry_points.iter().enumerate() {
             let any_port = match &entry_point.address {
@@ -213,9 +219,12 @@ impl Resolver<'_> {
                 ListenAddress::Address(address) => address.port() == 0,
                 ListenAddress::Unix { .. } => false,
             };
-            let same = |other: &&EntryPoint| match (&other.address, &entry_point.address) {
-                (ListenAddress::Unix { path: a, .. }, ListenAddress::Unix { path: b, .. }) => a == b,
-                (a, b) => a == b,
+            let same = |other: &&EntryPoint| {
+                other.udp.is_some() == entry_point.udp.is_some()
+                    && match (&other.address, &entry_point.address) {
+                        (ListenAddress::Unix { path: a, .. }, ListenAddress::Unix { path: b, .. }) => a == b,
+                        (a, b) => a == b,
+                    }
             };
             if any_port || entry_point.reuse_port {
                 continue;
@@ -234,7 +243,9 @@ impl Resolver<'_> {
         ping: Option<&Ping>,
         prometheus: Option<&Prometheus>,
     ) {
-        let known = |name: &EntryPointName| entry_points.iter().any(|entry_point| entry_point.name == *name);
+        let known = |name: &EntryPointName| {
+            entry_points.iter().any(|known| known.udp.is_none() && known.name == *name)
+        };
         let wanted: [(&[&str], _); 2] = [
             (&["ping", "entryPoint"], ping.map(|ping| &ping.entry_point)),
             (&["metrics", "prometheus", "entryPoint"], prometheus.map(|all| &all.entry_point)),

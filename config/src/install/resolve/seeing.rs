@@ -73,7 +73,7 @@ impl Resolver<'_> {
         let address = match written.as_deref().map(address::parse) {
             None => default,
             Some(Ok(Address::Tcp(address))) => address,
-            Some(Ok(Address::Udp)) => {
+            Some(Ok(Address::Udp(_))) => {
                 self.refuse(&path, "the admin listener speaks no UDP", "");
                 default
             }

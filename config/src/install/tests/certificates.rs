@@ -1,7 +1,7 @@
 //! `certificatesResolvers`.
 
 use super::*;
-use crate::install::acme::{Challenges, KeyType};
+use crate::install::acme::{CaTrust, Challenges, KeyType};
 use crate::routing::tls::Pem;
 
 fn resolvers(text: &str) -> Given {
@@ -108,7 +108,7 @@ fn the_library_s_variables_say_who_the_authority_is() {
     assert_eq!((found.server_name.as_deref(), found.system_roots), (Some("pebble"), true));
     let pem = "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n";
     assert_eq!(trust(given().variable("LEGO_CA_CERTIFICATES", pem)).roots, [Pem::Text(pem.into())]);
-    assert_eq!(trust(given()), crate::install::acme::CaTrust::default());
+    assert_eq!(trust(given()), CaTrust::default());
 }
 
 #[test]
@@ -160,13 +160,12 @@ certificatesResolvers:
       dnsChallenge: {provider: exec, disablePropagationCheck: true}
 ";
     insta::assert_snapshot!(resolvers(text).problems(), @r#"
-    hearthgate.yml:1:53: error: option `entryPoints.dns.address`: UDP is not served yet
     hearthgate.yml:4:9: error: option `certificatesResolvers.bare`: has no `acme`
     hearthgate.yml:5:16: error: option `certificatesResolvers.none.acme`: has no challenge: the resolver is left out; set `tlsChallenge`, `httpChallenge` or `dnsChallenge`
     hearthgate.yml:6:8: error: option `certificatesResolvers.ts.tailscale`: is not served; use `acme` with a DNS challenge
     hearthgate.yml:7:45: error: option `certificatesResolvers.http.acme.httpChallenge.entryPoint`: entryPoint "wbe" doesn't exist; did you mean `web`?
     hearthgate.yml:8:35: error: option `certificatesResolvers.nowhere.acme.httpChallenge`: names no entry point; set `entryPoint` to the one on port 80
-    hearthgate.yml:9:44: error: option `certificatesResolvers.udp.acme.httpChallenge.entryPoint`: entryPoint "dns" doesn't exist
+    hearthgate.yml:9:44: error: option `certificatesResolvers.udp.acme.httpChallenge.entryPoint`: entry point `dns` is for UDP; name the one on port 80
     hearthgate.yml:10:30: error: option `certificatesResolvers.dns.acme.dnsChallenge`: names no provider; set `provider`, as in `cloudflare` or `rfc2136`
     hearthgate.yml:10:42: error: option `certificatesResolvers.dns.acme.dnsChallenge.resolvers`: `x y` is no DNS server: it is left out; write it as `1.1.1.1:53` or `[2606:4700::1111]:53`
     hearthgate.yml:11:39: error: option `certificatesResolvers.eab.acme.eab`: `kid` stands alone: the resolver is left out; set `hmacEncoded` too
