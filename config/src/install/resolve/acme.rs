@@ -229,7 +229,7 @@ impl Resolver<'_> {
             server_name: variable("LEGO_CA_SERVER_NAME").map(str::to_owned),
             system_roots: raw
                 .ca_system_cert_pool
-                .unwrap_or_else(|| matches!(flag, "1" | "t" | "T" | "TRUE" | "true" | "True")),
+                .unwrap_or(matches!(flag, "1" | "t" | "T" | "TRUE" | "true" | "True")),
         }
     }
 
