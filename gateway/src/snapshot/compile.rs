@@ -40,6 +40,7 @@ pub fn compile(install: &Install, parts: Parts, previous: &Snapshot) -> Snapshot
     let Parts { routing, mut problems, providers, files, certificates } = parts;
     let routes = compile_routes(install, &routing, &files, previous);
     problems.extend(unusable_policies(&routing.tls, &routes.policies));
+    problems.extend(routes.streams.problems(&routing));
     problems.sort();
     problems.dedup();
     Snapshot {
@@ -90,8 +91,8 @@ fn compile_routes(install: &Install, routing: &Routing, files: &Files, previous:
             (router.name.clone(), compile_route(router, &services, &policies, before))
         })
         .collect();
-    let policy = |name: &TlsOptionsName| Some(policies.get(name));
-    let (streams, of_entry_points) = stream::compile(install, routing, previous, &policy);
+    let policy = |name: &TlsOptionsName| policies.get(name);
+    let (streams, of_entry_points) = stream::compile(install, routing, files, previous, &policy);
     let entry_points = compile_tables(install, routing, &by_name, of_entry_points, &policies, previous);
     Routes { entry_points, policies, by_name, services, streams }
 }

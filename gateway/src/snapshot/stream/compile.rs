@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
+use config::Problem;
 use config::install::Install;
 use config::name::{EntryPointName, RouterName, ServiceName, TlsOptionsName};
 use config::routing::stream::{
@@ -18,7 +19,9 @@ use super::{
     TcpUpstream, UdpRoute, UdpService, UdpUpstream,
 };
 use crate::snapshot::Snapshot;
+use crate::snapshot::files::Files;
 use crate::snapshot::tls::TlsPolicy;
+use crate::snapshot::trust::Trust;
 
 /// How deep services may be nested. What lies deeper, or leads back to itself, is left out.
 const MOST_LEVELS: usize = 32;
@@ -36,6 +39,25 @@ pub struct Streams {
     udp_routes: ByName<RouterName, UdpRoute>,
 }
 
+impl Streams {
+    /// TCP services that were fine as written, and cannot be used for what lies in their files.
+    pub(in crate::snapshot) fn problems(&self, routing: &Routing) -> Vec<Problem> {
+        let settings = routing.tcp.services.values();
+        settings
+            .filter_map(|settings| {
+                let service = self.tcp_services.get(&settings.name)?;
+                let reason = service.servers().first()?.group.trust.as_ref().err()?;
+                let message = format!("{reason}: its servers with TLS are not connected to");
+                Some(Problem::error(
+                    settings.origin.clone(),
+                    format!("TCP service `{}`", settings.name.name()),
+                    message,
+                ))
+            })
+            .collect()
+    }
+}
+
 /// TCP and UDP of one entry point.
 #[derive(Debug, Default)]
 pub(in crate::snapshot) struct EntryPointStreams {
@@ -47,8 +69,9 @@ pub(in crate::snapshot) struct EntryPointStreams {
 pub(in crate::snapshot) fn compile(
     install: &Install,
     routing: &Routing,
+    files: &Files,
     previous: &Snapshot,
-    policy: &dyn Fn(&TlsOptionsName) -> Option<Arc<TlsPolicy>>,
+    policy: &dyn Fn(&TlsOptionsName) -> Arc<TlsPolicy>,
 ) -> (Streams, Vec<EntryPointStreams>) {
     let before = &previous.routes.streams;
     let mut streams = Streams {
@@ -56,6 +79,7 @@ pub(in crate::snapshot) fn compile(
             settings: &routing.tcp.services,
             before_settings: &previous.routing.tcp.services,
             before: &before.tcp_services,
+            files,
             done: HashMap::default(),
             open: Vec::new(),
         }
@@ -64,6 +88,7 @@ pub(in crate::snapshot) fn compile(
             settings: &routing.udp.services,
             before_settings: &previous.routing.udp.services,
             before: &before.udp_services,
+            files,
             done: HashMap::default(),
             open: Vec::new(),
         }
@@ -127,7 +152,7 @@ fn tcp_route(
     middlewares: &BTreeMap<config::name::MiddlewareName, TcpMiddleware>,
     services: &ByName<ServiceName, TcpService>,
     kept: Option<&Arc<TcpRoute>>,
-    policy: &dyn Fn(&TlsOptionsName) -> Option<Arc<TlsPolicy>>,
+    policy: &dyn Fn(&TlsOptionsName) -> Arc<TlsPolicy>,
 ) -> Arc<TcpRoute> {
     let guards_before = kept.map_or(&[][..], |kept| &kept.guards);
     let mut unknown = None;
@@ -159,9 +184,7 @@ fn tcp_route(
         tls: match &router.tls {
             StreamTls::None => TcpTls::None,
             StreamTls::Passthrough => TcpTls::Passthrough,
-            StreamTls::Terminate(tls) => {
-                TcpTls::Terminate(policy(&tls.options).unwrap_or_else(|| missing_policy(&tls.options)))
-            }
+            StreamTls::Terminate(tls) => TcpTls::Terminate(policy(&tls.options)),
         },
         guards,
         service,
@@ -174,14 +197,6 @@ fn tcp_route(
         Some(kept) if same_route(kept, &route) => Arc::clone(kept),
         Some(_) | None => Arc::new(route),
     }
-}
-
-fn missing_policy(name: &TlsOptionsName) -> Arc<TlsPolicy> {
-    Arc::new(TlsPolicy {
-        name: name.clone(),
-        settings: Err(Arc::from(format!("TLS options `{name}` do not exist"))),
-        slot: Arc::default(),
-    })
 }
 
 fn same_route(one: &TcpRoute, other: &TcpRoute) -> bool {
@@ -250,7 +265,9 @@ trait Settings {
     /// Whether nothing that counts differs. The place where it was written may move.
     fn is_same(&self, other: &Self) -> bool;
     fn down(&self) -> Option<Arc<str>>;
-    fn servers(&self, before: &[Arc<Self::Server>]) -> Box<[Arc<Self::Server>]>;
+    /// Whether the files that it names hold what they held.
+    fn has_same_material(&self, before: &StreamService<Self::Server>, files: &Files) -> bool;
+    fn servers(&self, before: &[Arc<Self::Server>], files: &Files) -> Box<[Arc<Self::Server>]>;
 }
 
 /// Services on their way: a service needs its children first.
@@ -258,6 +275,7 @@ struct Services<'a, T: Settings> {
     settings: &'a BTreeMap<ServiceName, T>,
     before_settings: &'a BTreeMap<ServiceName, T>,
     before: &'a ByName<ServiceName, StreamService<T::Server>>,
+    files: &'a Files,
     done: ByName<ServiceName, StreamService<T::Server>>,
     /// Those that wait for their children now.
     open: Vec<&'a ServiceName>,
@@ -285,11 +303,12 @@ impl<'a, T: Settings> Services<'a, T> {
             None => {
                 if let Some(before) = before
                     && same
+                    && settings.has_same_material(before, self.files)
                 {
                     self.done.insert(name.clone(), Arc::clone(before));
                     return Some(Arc::clone(before));
                 }
-                let servers = settings.servers(before.map_or(&[][..], |before| before.servers()));
+                let servers = settings.servers(before.map_or(&[][..], |before| before.servers()), self.files);
                 let weights = vec![1; servers.len()].into();
                 (Members::Servers(servers), weights)
             }
@@ -339,6 +358,16 @@ fn has_just<S>(service: &StreamService<S>, children: &[Arc<StreamService<S>>]) -
     }
 }
 
+/// What its transport trusts; nothing where no server has TLS.
+fn trust(settings: &TcpSettings, files: &Files) -> Result<Arc<Trust>, Arc<str>> {
+    match &settings.kind {
+        TcpServiceKind::Servers { servers, transport, .. } if servers.iter().any(|server| server.tls) => {
+            Trust::read(&transport.tls, files).map(Arc::new).map_err(|error| Arc::from(error.to_string()))
+        }
+        TcpServiceKind::Servers { .. } | TcpServiceKind::Weighted(_) => Ok(Arc::default()),
+    }
+}
+
 impl Settings for TcpSettings {
     type Server = TcpUpstream;
 
@@ -357,19 +386,27 @@ impl Settings for TcpSettings {
         self.down.clone()
     }
 
-    fn servers(&self, before: &[Arc<TcpUpstream>]) -> Box<[Arc<TcpUpstream>]> {
+    fn has_same_material(&self, before: &TcpService, files: &Files) -> bool {
+        before.servers().first().is_none_or(|server| server.group.trust == trust(self, files))
+    }
+
+    fn servers(&self, before: &[Arc<TcpUpstream>], files: &Files) -> Box<[Arc<TcpUpstream>]> {
         let TcpServiceKind::Servers { servers, health_check, transport } = &self.kind else {
             return Box::default();
         };
         let group_before = before.first().map(|server| &server.group);
+        let trust = trust(self, files);
         let group = Arc::new(TcpGroup {
             service: self.name.clone(),
             transport: transport.clone(),
             health_check: health_check.clone(),
             slot: match group_before {
-                Some(group) if group.transport == *transport => Arc::clone(&group.slot),
+                Some(group) if group.transport == *transport && group.trust == trust => {
+                    Arc::clone(&group.slot)
+                }
                 Some(_) | None => Arc::default(),
             },
+            trust,
         });
         let same_check = group_before.is_some_and(|group| group.health_check == *health_check);
         servers
@@ -409,7 +446,11 @@ impl Settings for UdpSettings {
         None
     }
 
-    fn servers(&self, before: &[Arc<UdpUpstream>]) -> Box<[Arc<UdpUpstream>]> {
+    fn has_same_material(&self, _before: &UdpService, _files: &Files) -> bool {
+        true
+    }
+
+    fn servers(&self, before: &[Arc<UdpUpstream>], _files: &Files) -> Box<[Arc<UdpUpstream>]> {
         let UdpServiceKind::Servers(addresses) = &self.kind else {
             return Box::default();
         };

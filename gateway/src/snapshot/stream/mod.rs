@@ -23,6 +23,7 @@ pub(super) use self::compile::{EntryPointStreams, compile};
 pub use self::guard::{Denial, Guard, InFlight, Passage};
 use super::service::Slot;
 use super::tls::TlsPolicy;
+use super::trust::Trust;
 
 /// A TCP service, compiled.
 pub type TcpService = StreamService<TcpUpstream>;
@@ -89,9 +90,11 @@ pub struct TcpGroup {
     pub service: ServiceName,
     /// How they are reached.
     pub transport: Arc<TcpTransport>,
+    /// Whom connections with TLS trust, or why there are none.
+    pub trust: Result<Arc<Trust>, Arc<str>>,
     /// How their health is checked.
     pub health_check: Option<TcpHealthCheck>,
-    /// Kept by the hot path for as long as transport and files stay the same.
+    /// Kept by the hot path for as long as transport and trust stay the same.
     pub slot: Arc<Slot>,
 }
 
