@@ -134,27 +134,59 @@ where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<BodyError>,
 {
-    let stream = TokioIo::new(connect(&address.into()).await?);
-    let (mut sender, connection) = http2::handshake(TokioExecutor::new(), stream)
-        .await
-        .map_err(|error| format!("HTTP/2 handshake: {error:?}"))?;
-    let driver = tokio::spawn(connection);
-    // Over HTTP/2 the host is the authority.
-    let (mut head, body) = request.into_parts();
-    if let Some(host) = head.headers.remove("host") {
-        let host = host.to_str().map_err(|error| error.to_string())?;
-        head.uri = format!("http://{host}{}", head.uri).parse().map_err(|error| format!("{error}"))?;
-    }
-    let answer = within(async {
-        let response = sender
-            .send_request(Request::from_parts(head, body))
+    Http2Connection::over(connect(&address.into()).await?, "http").await?.ask(request).await
+}
+
+/// A connection that speaks HTTP/2.
+#[derive(Debug)]
+pub struct Http2Connection<B> {
+    sender: http2::SendRequest<B>,
+    scheme: &'static str,
+    driver: tokio::task::JoinHandle<()>,
+}
+
+impl<B> Http2Connection<B>
+where
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<BodyError>,
+{
+    /// Speaks HTTP/2 over what is open already.
+    pub async fn over(stream: Box<dyn Stream>, scheme: &'static str) -> Result<Self, String> {
+        let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
             .await
-            .map_err(|error| format!("no answer: {error:?}"))?;
-        collect(response).await
-    })
-    .await;
-    driver.abort();
-    answer
+            .map_err(|error| format!("HTTP/2 handshake: {error:?}"))?;
+        let driver = tokio::spawn(async move {
+            // Its errors reach the request that meets them.
+            let _ = connection.await;
+        });
+        Ok(Self { sender, scheme, driver })
+    }
+
+    /// Asks, and reads the whole answer.
+    pub async fn ask(&mut self, request: Request<B>) -> Result<Answer, String> {
+        // Over HTTP/2 the host is the authority.
+        let (mut head, body) = request.into_parts();
+        if let Some(host) = head.headers.remove("host") {
+            let host = host.to_str().map_err(|error| error.to_string())?;
+            let uri = format!("{}://{host}{}", self.scheme, head.uri);
+            head.uri = uri.parse().map_err(|error| format!("{error}"))?;
+        }
+        within(async {
+            let response = self
+                .sender
+                .send_request(Request::from_parts(head, body))
+                .await
+                .map_err(|error| format!("no answer: {error:?}"))?;
+            collect(response).await
+        })
+        .await
+    }
+}
+
+impl<B> Drop for Http2Connection<B> {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
 }
 
 /// A connection that is kept between requests.
@@ -171,9 +203,14 @@ where
 {
     /// Opens it.
     pub async fn open(address: impl Into<Address>) -> Result<Self, String> {
-        let stream = TokioIo::new(connect(&address.into()).await?);
-        let (sender, connection) =
-            http1::handshake(stream).await.map_err(|error| format!("HTTP/1.1 handshake: {error:?}"))?;
+        Self::over(connect(&address.into()).await?).await
+    }
+
+    /// Speaks HTTP/1.1 over what is open already.
+    pub async fn over(stream: Box<dyn Stream>) -> Result<Self, String> {
+        let (sender, connection) = http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| format!("HTTP/1.1 handshake: {error:?}"))?;
         let driver = tokio::spawn(async move {
             // Its errors reach the request that meets them.
             let _ = connection.with_upgrades().await;
@@ -272,7 +309,11 @@ impl RawAnswer {
 impl RawClient {
     /// Opens a connection.
     pub async fn connect(address: impl Into<Address>) -> Self {
-        let stream = connect(&address.into()).await.expect("the address listens");
+        Self::over(connect(&address.into()).await.expect("the address listens"))
+    }
+
+    /// Sends and sees what is under another protocol.
+    pub fn over(stream: Box<dyn Stream>) -> Self {
         Self { stream, unread: Vec::new() }
     }
 

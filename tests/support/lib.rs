@@ -12,6 +12,7 @@ pub mod in_process;
 pub mod load;
 pub mod origin;
 pub mod pebble;
+pub mod tls;
 pub mod wait;
 
 pub use wait::eventually;
