@@ -17,6 +17,7 @@ use discovery::{DockerProvider, FileProvider, Provider, TableProvider};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::control::admin::{self, AdminAddress, AdminListener, AdminParts, AdminServices, AdminState};
+use crate::control::certificates::{CertificateHandle, Certificates, CertificatesParts};
 use crate::control::reconciler::{Reconciler, ReloadError, ReloadHandle, ReloadReport};
 use crate::control::{Clock, Readiness, ReadinessReport};
 use crate::lifecycle::{Lifecycle, LifecycleReader, Phase};
@@ -224,11 +225,20 @@ fn start(
         .map_err(|source| StartError::Threads { part: "control plane", source })?;
 
     let lifecycle = Lifecycle::default();
+    let clock = Clock::new(now);
     let mut providers = providers(&install, &environment.variables);
     providers.extend(environment.providers);
     let (reconciler, snapshot, reload) =
-        Reconciler::new(Arc::clone(&install), problems, providers, Clock::new(now));
-    let readiness = Readiness::new(snapshot.clone(), lifecycle.reader(), tokio::time::Instant::now());
+        Reconciler::new(Arc::clone(&install), problems, providers, clock.clone());
+    let (certificates, certificate_handle) = Certificates::new(CertificatesParts {
+        install: Arc::clone(&install),
+        snapshot: snapshot.clone(),
+        updates: reconciler.certificates(),
+        variables: Arc::clone(&environment.variables),
+        clock,
+    });
+    let readiness = Readiness::new(snapshot.clone(), lifecycle.reader(), tokio::time::Instant::now())
+        .with_certificates(certificate_handle.clone());
 
     let AdminSocket { listener: admin_listener, file: admin_socket_file, address: admin } = admin_socket;
     let (admin_state, found) = AdminState::new(AdminParts {
@@ -244,6 +254,7 @@ fn start(
         started: now(),
     });
     control_plane.spawn(reconciler.with_problems(found).run());
+    control_plane.spawn(certificates.run());
     control_plane.spawn(serve_admin(admin_listener, Arc::clone(&admin_state), lifecycle.reader()));
 
     let proxy = Proxy::new(ProxyConfig {
@@ -254,7 +265,7 @@ fn start(
         server_name: environment.server_name,
         worker_threads,
     });
-    hot_path.spawn(serve_when_known(Arc::clone(&proxy), listeners, snapshot.clone()));
+    hot_path.spawn(serve_when_known(Arc::clone(&proxy), listeners, snapshot.clone(), certificate_handle));
     Ok(RunningGateway {
         entry_points,
         admin,
@@ -271,11 +282,17 @@ fn start(
 }
 
 /// Starts to accept once every provider has said something, or had its moment. The sockets listen already, so that
-/// who comes in between waits instead of being told 404: a restart is no interruption.
-async fn serve_when_known(proxy: Arc<Proxy>, listeners: Vec<Listener>, snapshot: SnapshotReader) {
+/// who comes in between waits instead of being told 404, or being shown a certificate of our own making: a restart is no
+/// interruption.
+async fn serve_when_known(
+    proxy: Arc<Proxy>,
+    listeners: Vec<Listener>,
+    snapshot: SnapshotReader,
+    certificates: CertificateHandle,
+) {
     let said = |provider: &ProviderState| provider.answered || provider.stale.is_some();
     let known = snapshot.wait_for(|snapshot| snapshot.providers.iter().all(said));
-    let _ = tokio::time::timeout(FIRST_WORD, known).await;
+    let _ = tokio::time::timeout(FIRST_WORD, async { tokio::join!(known, certificates.loaded()) }).await;
     proxy.serve(listeners);
 }
 

@@ -2,6 +2,7 @@
 //! admin API shows it. It knows the snapshot and never the hot path.
 
 pub mod admin;
+pub mod certificates;
 pub mod reconciler;
 
 use std::fmt;
@@ -10,6 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
+use self::certificates::CertificateHandle;
 use crate::lifecycle::{LifecycleReader, Phase};
 use crate::snapshot::SnapshotReader;
 
@@ -44,6 +46,7 @@ pub struct Readiness {
     snapshot: SnapshotReader,
     lifecycle: LifecycleReader,
     started: Instant,
+    certificates: Option<CertificateHandle>,
 }
 
 /// What `/ready` says.
@@ -91,7 +94,14 @@ impl PartState {
 impl Readiness {
     /// For a gateway whose entry points listen since `started`.
     pub fn new(snapshot: SnapshotReader, lifecycle: LifecycleReader, started: Instant) -> Self {
-        Self { snapshot, lifecycle, started }
+        Self { snapshot, lifecycle, started, certificates: None }
+    }
+
+    /// Certificate resolvers are parts too: without one that works, the gateway serves what it has.
+    #[must_use]
+    pub fn with_certificates(mut self, certificates: CertificateHandle) -> Self {
+        self.certificates = Some(certificates);
+        self
     }
 
     /// Where the gateway is in its life.
@@ -129,7 +139,13 @@ impl Readiness {
             };
             PartReadiness { name: format!("provider {}", provider.name), state, reason }
         });
-        let parts: Vec<_> = std::iter::once(gateway).chain(providers).collect();
+        let health = self.certificates.as_ref().map(CertificateHandle::health).unwrap_or_default();
+        let resolvers = health.iter().map(|resolver| PartReadiness {
+            name: format!("certificate resolver {}", resolver.name),
+            state: if resolver.trouble.is_some() { PartState::Degraded } else { PartState::Ready },
+            reason: resolver.trouble.as_deref().map(str::to_owned),
+        });
+        let parts: Vec<_> = std::iter::once(gateway).chain(providers).chain(resolvers).collect();
         ReadinessReport { ready: parts.iter().all(|part| part.state != PartState::NotReady), parts }
     }
 }

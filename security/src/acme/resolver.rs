@@ -2,6 +2,7 @@
 //!
 //! One order at a time. A name that fails backs off alone; a server that is away holds everybody up, and nobody's count.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -336,26 +337,22 @@ impl Resolver {
     /// What is wanted and served by nothing: of each certificate the names that are left.
     fn uncovered(&self) -> Vec<Domain> {
         let wanted = self.wanted.as_deref().unwrap_or_default();
+        let possible = || wanted.iter().filter(|domain| self.impossible(domain).is_none());
+        // A wildcard of this resolver that is still to come serves its children as well.
+        let to_come: HashSet<&str> =
+            possible().flat_map(Domain::names).filter_map(|name| name.strip_prefix("*.")).collect();
+        let served = |name: &str| {
+            (self.covered)(name)
+                || !name.starts_with("*.")
+                    && name.split_once('.').is_some_and(|(_, parent)| to_come.contains(parent))
+        };
+        let mut seen = HashSet::new();
         let mut found: Vec<Domain> = Vec::new();
-        for domain in wanted {
-            if self.impossible(domain).is_some() {
-                continue;
-            }
-            // A wildcard of this resolver that is still to come serves it as well.
-            let to_come = |name: &str| {
-                wanted.iter().any(|other| {
-                    other.names().any(|other| &**other != name && covers(other, name))
-                        && self.impossible(other).is_none()
-                })
-            };
-            let held = |name: &str| {
-                self.held.iter().any(|held| held.certificate.names.iter().any(|has| covers(has, name)))
-            };
-            let mut names =
-                domain.names().filter(|name| !held(name) && !(self.covered)(name) && !to_come(name)).cloned();
+        for domain in possible() {
+            let mut names = domain.names().filter(|name| !served(name)).cloned();
             if let Some(main) = names.next() {
                 let domain = Domain { main, sans: names.collect() };
-                if !found.contains(&domain) {
+                if seen.insert(domain.clone()) {
                     found.push(domain);
                 }
             }
