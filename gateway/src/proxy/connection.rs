@@ -30,8 +30,10 @@ use tokio_rustls::server::TlsStream;
 use super::context::{Connection, OpenConnection, Shared, Times};
 use super::head::{self, Framing, Head, Protocol};
 use super::pingora::EntryPointApp;
+use super::tcp::{self, SslRequest};
 use super::{access_log, response, tls};
 use crate::rejection::Rejection;
+use crate::snapshot::stream::TcpRoute;
 
 /// Small writes gather up to this size before they go out.
 const GATHER_BYTES: usize = 16 * 1024;
@@ -210,6 +212,10 @@ async fn serve(
     connection: Arc<Connection>,
     open: OpenConnection,
 ) {
+    if let Some(route) = tcp::Plan::of(&shared, &connection).and_then(|plan| plan.immediate()) {
+        Box::pin(tcp::forward(&shared, &connection, socket, BytesMut::new(), route)).await;
+        return drop(open);
+    }
     let mut io = Box::new(ClientIo::new(socket, connection));
     let mut served = 0_u32;
     loop {
@@ -217,6 +223,22 @@ async fn serve(
             break;
         }
         io.times = Times::now();
+        if served == 0
+            && let Some(plan) = tcp::Plan::of(&shared, &io.connection)
+        {
+            match Box::pin(io.first_bytes(&plan)).await {
+                FirstBytes::Http => {}
+                FirstBytes::Stream(route) => {
+                    let ClientIo { socket, connection, ahead, .. } = *io;
+                    Box::pin(tcp::forward(&shared, &connection, socket, ahead, route)).await;
+                    break;
+                }
+                FirstBytes::Postgres => {
+                    let ClientIo { socket, connection, ahead, .. } = *io;
+                    return tcp::postgres(&shared, &app, socket, ahead, &connection, open).await;
+                }
+            }
+        }
         let step = match io.head_in_hand(served == 0) {
             Ok(Step::More) => Box::pin(io.collect_head(&shared, served == 0)).await,
             step => step,
@@ -257,6 +279,16 @@ pub(super) fn future_size() -> usize {
         size_of::<F>()
     }
     of(serve)
+}
+
+/// Whose a connection is, by its first bytes.
+enum FirstBytes {
+    /// HTTP's, or TLS.
+    Http,
+    /// A TCP router's.
+    Stream(Arc<TcpRoute>),
+    /// A TCP router's, once TLS is there.
+    Postgres,
 }
 
 /// What the bytes at hand are.
@@ -300,6 +332,40 @@ impl ClientIo {
 
     fn poll_read_ahead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         poll_read_behind(&mut self.socket, &mut self.ahead, cx)
+    }
+
+    /// Looks at the first bytes of a connection on an entry point that has TCP routers, and reads on for as long as
+    /// they may be PostgreSQL's wish for TLS.
+    async fn first_bytes(&mut self, plan: &tcp::Plan) -> FirstBytes {
+        let limit = self.connection.entry_point.limits.head_timeout;
+        let deadline = limit.map(|limit| self.times.started + limit);
+        let asks = loop {
+            if !plan.answers_ssl_request() {
+                break false;
+            }
+            match tcp::ssl_request(&self.ahead) {
+                SslRequest::Yes => break true,
+                SslRequest::No => break false,
+                SslRequest::Maybe => {}
+            }
+            let read = poll_fn(|cx| self.poll_read_ahead(cx));
+            let read = match deadline {
+                Some(deadline) => tokio::time::timeout_at(deadline, read).await,
+                None => Ok(read.await),
+            };
+            if !matches!(read, Ok(Ok(1..))) {
+                break false;
+            }
+        };
+        if asks {
+            return FirstBytes::Postgres;
+        }
+        match (head::protocol(&self.ahead), plan.plain()) {
+            (Protocol::Tls, _) | (_, None) => FirstBytes::Http,
+            (Protocol::Http1 | Protocol::Http2 | Protocol::Undecided, Some(route)) => {
+                FirstBytes::Stream(route)
+            }
+        }
     }
 
     fn head_in_hand(&self, is_first: bool) -> Result<Step, Rejection> {

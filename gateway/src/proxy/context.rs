@@ -216,6 +216,8 @@ pub(super) struct Connection {
     pub(super) peer: Option<SocketAddr>,
     /// What was agreed on, where it is a TLS connection.
     pub(super) tls: Option<TlsInfo>,
+    /// The client asked for TLS in PostgreSQL's way and was told yes: what follows is PostgreSQL.
+    pub(super) postgres: bool,
     state: AtomicU8,
     idle_since: AtomicU32,
     peer_value: OnceLock<HeaderValue>,
@@ -236,6 +238,7 @@ impl Connection {
             entry_point,
             peer: peer.map(|peer| SocketAddr::new(peer.ip().to_canonical(), peer.port())),
             tls: None,
+            postgres: false,
             state: AtomicU8::new(BUSY),
             idle_since: AtomicU32::new(0),
             peer_value: OnceLock::new(),
@@ -246,6 +249,12 @@ impl Connection {
     pub(super) fn with_tls(&self, tls: TlsInfo) -> Self {
         let plain = Self::new(&self.shared, Arc::clone(&self.entry_point), self.peer);
         Self { tls: Some(tls), ..plain }
+    }
+
+    /// The same connection, PostgreSQL's wish for TLS granted.
+    pub(super) fn with_postgres(&self) -> Self {
+        let plain = Self::new(&self.shared, Arc::clone(&self.entry_point), self.peer);
+        Self { postgres: true, ..plain }
     }
 
     /// Waits for a request from now on: may be closed at any moment.

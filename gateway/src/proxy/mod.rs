@@ -17,6 +17,7 @@ pub mod entry_point;
 mod head;
 mod identity;
 mod pingora;
+mod resolve;
 mod response;
 mod route;
 mod tcp;

@@ -198,10 +198,14 @@ async fn handshake(
         let (alert, result) = (AlertDescription::InternalError, Handshake::Other);
         return Err(Refusal::alert(socket, alert, result, "nothing is known yet"));
     };
-    let (policy, route) = match tcp::claim(routes, &hello, connection.peer_address()) {
+    let (policy, route) = match tcp::claim(routes, &hello, connection) {
         Claim::Passthrough(route) => return Ok(Outcome::Passthrough { socket, ahead, route }),
         Claim::Terminate(route, policy) => (policy, Some(route)),
         Claim::Http(policy) => (policy, None),
+        Claim::Nobody => {
+            let (alert, result) = (AlertDescription::UnrecognisedName, Handshake::UnknownName);
+            return Err(Refusal::alert(socket, alert, result, "no TCP router serves this name"));
+        }
     };
     drop(ahead);
     let (socket, info, result) = terminate(shared, &snapshot, &hello, accepted, socket, policy).await?;
