@@ -12,10 +12,10 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 use pingora::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
-use pingora::protocols::Stream;
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora::protocols::raw_connect::ProxyDigest;
+use pingora::protocols::{Digest, Stream};
 use pingora::proxy::{FailToProxy, HttpProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use pingora::server::ShutdownWatch;
 use pingora::server::configuration::ServerConf;
@@ -30,6 +30,7 @@ use super::identity::Edits;
 use super::response::{self, Answer};
 use super::route;
 use super::upstream::{Exchange, Prepared};
+use super::upstream_tls;
 use super::{Next, admit, direct};
 use crate::internal::InternalRequest;
 use crate::rejection::Rejection;
@@ -59,6 +60,7 @@ pub(super) fn engine(shared: Arc<Shared>, worker_threads: usize) -> Arc<Engine> 
     let conf = ServerConf {
         threads: worker_threads,
         upstream_keepalive_pool_size: POOL_SIZE,
+        ca_file: upstream_tls::ca_file(),
         max_retries: MAX_ATTEMPTS as usize,
         ..ServerConf::default()
     };
@@ -200,7 +202,7 @@ fn apply(edits: Edits, request: &mut RequestHeader, keeps_case: bool) -> Result<
 }
 
 fn prepared(upstream: &Upstream) -> &Prepared {
-    upstream.slot.get_or_init(|| Prepared::new(&upstream.server))
+    upstream.slot.get_or_init(|| Prepared::new(upstream))
 }
 
 impl Gateway {
@@ -329,13 +331,13 @@ fn rejection_of(error: &Error) -> Option<Rejection> {
             ErrorType::TLSHandshakeTimedout => Rejection::GatewayTimeout("tls_handshake_timeout"),
             ErrorType::ConnectRefused => Rejection::BadGateway("connect_refused"),
             ErrorType::TLSHandshakeFailure | ErrorType::InvalidCert | ErrorType::HandshakeError => {
-                Rejection::BadGateway("tls_handshake")
+                Rejection::BadGateway(upstream_tls::handshake_reason(error))
             }
             ErrorType::ConnectError | ErrorType::BindError | ErrorType::SocketError => {
                 Rejection::BadGateway("connect_failed")
             }
             ErrorType::InvalidHTTPHeader | ErrorType::InvalidH2 => Rejection::BadGateway("invalid_answer"),
-            _ => Rejection::BadGateway("server_closed"),
+            _ => Rejection::BadGateway(upstream_tls::closing_reason(error)),
         }),
         ErrorSource::Internal | ErrorSource::Unset => Some(Rejection::Internal("internal")),
     }
@@ -405,6 +407,24 @@ impl ProxyHttp for Gateway {
             peer.options.write_timeout = None;
         }
         Ok(peer)
+    }
+
+    async fn connected_to_upstream(
+        &self,
+        _session: &mut Session,
+        _reused: bool,
+        _peer: &HttpPeer,
+        _fd: std::os::unix::io::RawFd,
+        connection: Option<&Digest>,
+        context: &mut RequestContext,
+    ) -> Result<()> {
+        let Some(upstream) = &context.upstream else {
+            return Error::e_explain(ErrorType::InternalError, "a connection without its server");
+        };
+        prepared(upstream).check(connection).map_err(|reason| {
+            context.rejection = Some(Rejection::BadGateway(reason));
+            Error::explain(ErrorType::InvalidCert, reason).into_up()
+        })
     }
 
     async fn upstream_request_filter(

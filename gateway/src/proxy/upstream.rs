@@ -12,32 +12,29 @@ use async_trait::async_trait;
 use config::routing::{Scheme, Server};
 use http::HeaderValue;
 use pingora::connectors::L4Connect;
+use pingora::protocols::Digest;
 use pingora::protocols::l4::socket::SocketAddr as PeerAddress;
 use pingora::protocols::l4::stream::Stream;
 use pingora::protocols::l4::virt::{VirtualSockOpt, VirtualSocket, VirtualSocketStream};
-use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy};
+use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy, PeerOptions};
 use pingora::{Error, ErrorType};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
+use super::upstream_tls::{ConfigError, SWITCHING_GROUP, Tls};
 use crate::rejection::Rejection;
+use crate::snapshot::service::Upstream;
 
-/// TCP connect.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// TCP connect and TLS handshake.
-const TOTAL_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// TLS handshake, beyond the TCP connect.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest silence of a server, before its answer and within it: Pingora has one limit for both, and cutting an
 /// answer short is worse than waiting for its first byte.
 const READ_TIMEOUT: Duration = Duration::from_secs(120);
 /// Longest time without progress of a request on its way to a server.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
-/// How long an unused connection to a server is kept.
-const POOL_IDLE: Duration = Duration::from_secs(90);
 /// Concurrent requests on one HTTP/2 connection to a server.
 const MAX_H2_STREAMS: usize = 100;
-/// Pool of connections that may be switched to another protocol.
-const SWITCHING_GROUP: u64 = 1;
 /// How long an address behind a name is used before it is looked up again.
 const RESOLVED_FOR: Duration = Duration::from_secs(30);
 /// How long a name that could not be looked up is not looked up again.
@@ -64,15 +61,24 @@ pub(super) enum Exchange {
 pub(super) struct Prepared {
     /// `Host` where the client's is not passed.
     pub(super) host: HeaderValue,
+    way: Arc<Way>,
     address: Address,
+}
+
+/// How a server is reached, wherever it is.
+#[derive(Debug)]
+struct Way {
+    options: PeerOptions,
+    /// None: plain text.
+    tls: Option<Tls>,
 }
 
 #[derive(Debug)]
 enum Address {
     Literal(Box<HttpPeer>),
     Named(Arc<Named>),
-    /// A host that no field value can carry.
-    Unusable,
+    /// It cannot be asked, and why.
+    Unusable(&'static str),
 }
 
 /// A server known by name.
@@ -80,7 +86,6 @@ enum Address {
 struct Named {
     host: Arc<str>,
     port: u16,
-    scheme: Scheme,
     resolved: ArcSwapOption<Resolved>,
     /// Which of the addresses is in use; moves on when one cannot be reached.
     position: AtomicUsize,
@@ -96,26 +101,32 @@ struct Resolved {
 }
 
 impl Prepared {
-    pub(super) fn new(server: &Server) -> Self {
+    pub(super) fn new(upstream: &Upstream) -> Self {
+        let server = &upstream.server;
         let host = host_value(server);
-        let address = match (&host, server.host.parse::<IpAddr>()) {
-            (None, _) => Address::Unusable,
-            (Some(_), Ok(address)) => Address::Literal(Box::new(peer(
-                SocketAddr::new(address, server.port),
-                server.scheme,
-                &server.host,
-            ))),
-            (Some(_), Err(_)) => Address::Named(Arc::new(Named {
+        let (way, unusable) = match Way::new(upstream) {
+            Ok(way) => (way, host.is_none().then_some("server_host")),
+            Err(error) => {
+                tracing::error!(server = &*server.url, %error, "no connection to this server is possible");
+                (Way { options: options(upstream), tls: None }, Some("tls_settings"))
+            }
+        };
+        let way = Arc::new(way);
+        let address = match (unusable, server.host.parse::<IpAddr>()) {
+            (Some(reason), _) => Address::Unusable(reason),
+            (None, Ok(address)) => {
+                Address::Literal(Box::new(way.peer(SocketAddr::new(address, server.port))))
+            }
+            (None, Err(_)) => Address::Named(Arc::new(Named {
                 host: Arc::clone(&server.host),
                 port: server.port,
-                scheme: server.scheme,
                 resolved: ArcSwapOption::empty(),
                 position: AtomicUsize::new(0),
                 refreshing: AtomicBool::new(false),
                 failed: ArcSwapOption::empty(),
             })),
         };
-        Self { host: host.unwrap_or_else(|| HeaderValue::from_static("")), address }
+        Self { host: host.unwrap_or_else(|| HeaderValue::from_static("")), way, address }
     }
 
     /// How to connect for this exchange. Waits only where a name was never resolved before.
@@ -127,8 +138,8 @@ impl Prepared {
     ) -> Result<Box<HttpPeer>, Rejection> {
         let mut peer = match &self.address {
             Address::Literal(peer) => peer.clone(),
-            Address::Named(named) => Box::pin(named.peer(resolver, now)).await?,
-            Address::Unusable => return Err(Rejection::BadGateway("server_host")),
+            Address::Named(named) => Box::new(self.way.peer(Box::pin(named.address(resolver, now)).await?)),
+            Address::Unusable(reason) => return Err(Rejection::BadGateway(reason)),
         };
         match exchange {
             Exchange::Ordinary => {}
@@ -137,15 +148,22 @@ impl Prepared {
                 peer.options.read_timeout = None;
                 // Only HTTP/1.1 can switch.
                 peer.options.set_http_version(1, 1);
-                peer.group_key = SWITCHING_GROUP;
+                peer.group_key = self.way.tls.as_ref().map_or(SWITCHING_GROUP, Tls::switching_group);
                 if patient {
-                    peer.options.custom_l4 = Some(Arc::new(PatientConnect));
-                    // Bounds the connect, which `connection_timeout` does not for a connector of our own.
-                    peer.options.total_connection_timeout = Some(CONNECT_TIMEOUT);
+                    peer.options.custom_l4 = Some(match &self.way.tls {
+                        Some(Tls::Own(connect)) => Arc::new(connect.patient()),
+                        Some(Tls::Pingora(_)) | None => Arc::new(PatientConnect),
+                    });
                 }
             }
         }
         Ok(peer)
+    }
+
+    /// Whether the server at the other end is the one that is trusted. Asked for every request: Pingora keeps a new
+    /// HTTP/2 connection even where its first request was not let through.
+    pub(super) fn check(&self, connection: Option<&Digest>) -> Result<(), &'static str> {
+        self.way.tls.as_ref().map_or(Ok(()), |tls| tls.check(connection))
     }
 
     /// The address in use could not be reached: the next attempt takes another, where the name has one.
@@ -154,7 +172,7 @@ impl Prepared {
             Address::Named(named) => {
                 named.position.fetch_add(1, Ordering::Relaxed);
             }
-            Address::Literal(_) | Address::Unusable => {}
+            Address::Literal(_) | Address::Unusable(_) => {}
         }
     }
 }
@@ -170,28 +188,64 @@ fn host_value(server: &Server) -> Option<HeaderValue> {
     HeaderValue::try_from(text).ok()
 }
 
-fn peer(address: SocketAddr, scheme: Scheme, host: &str) -> HttpPeer {
-    let tls = scheme == Scheme::Https;
-    let mut peer = HttpPeer::new(address, tls, if tls { host.to_owned() } else { String::new() });
-    let options = &mut peer.options;
-    options.connection_timeout = Some(CONNECT_TIMEOUT);
-    options.total_connection_timeout = Some(TOTAL_CONNECT_TIMEOUT);
+impl Way {
+    fn new(upstream: &Upstream) -> Result<Self, ConfigError> {
+        let mut options = options(upstream);
+        let tls = match upstream.server.scheme {
+            Scheme::Http => None,
+            Scheme::H2c => {
+                options.set_http_version(2, 2);
+                None
+            }
+            Scheme::Https => {
+                let tls = Tls::new(upstream)?;
+                tls.adjust(&mut options, upstream.reach.transport.disable_http2);
+                Some(tls)
+            }
+        };
+        Ok(Self { options, tls })
+    }
+
+    fn peer(&self, address: SocketAddr) -> HttpPeer {
+        let mut peer = match &self.tls {
+            None | Some(Tls::Own(_)) => HttpPeer::new(address, false, String::new()),
+            Some(Tls::Pingora(tls)) => {
+                let mut peer = HttpPeer::new(address, true, tls.name.clone());
+                peer.client_cert_key.clone_from(&tls.certificate);
+                peer
+            }
+        };
+        peer.group_key = self.tls.as_ref().map_or(0, Tls::group);
+        peer.options = self.options.clone();
+        peer
+    }
+}
+
+/// What a transport says, but for TLS.
+fn options(upstream: &Upstream) -> PeerOptions {
+    let transport = &upstream.reach.transport;
+    let mut options = PeerOptions::new();
+    // 0 is no limit but the system's own.
+    let dial = Some(transport.dial_timeout).filter(|limit| !limit.is_zero());
+    let is_tls = upstream.is_tls();
+    options.connection_timeout = dial;
+    // Bounds the connect too where the connector is our own, which `connection_timeout` does not.
+    options.total_connection_timeout = dial.map(|dial| if is_tls { dial + HANDSHAKE_TIMEOUT } else { dial });
     options.read_timeout = Some(READ_TIMEOUT);
     options.write_timeout = Some(WRITE_TIMEOUT);
-    options.idle_timeout = Some(POOL_IDLE);
+    options.idle_timeout = match transport.max_idle {
+        Some(0) => Some(Duration::ZERO),
+        Some(_) | None => transport.idle_timeout,
+    };
+    options.h2_ping_interval = transport.ping_interval;
     options.max_h2_streams = MAX_H2_STREAMS;
     // The identity stage has taken out what belongs to the client's hop, before middlewares add to it.
     options.http_upstream_request_policy = HttpUpstreamRequestPolicy::preserve();
-    match scheme {
-        Scheme::Http => {}
-        Scheme::Https => options.set_http_version(2, 1),
-        Scheme::H2c => options.set_http_version(2, 2),
-    }
-    peer
+    options
 }
 
 impl Named {
-    async fn peer(self: &Arc<Self>, resolver: &Resolver, now: Instant) -> Result<Box<HttpPeer>, Rejection> {
+    async fn address(self: &Arc<Self>, resolver: &Resolver, now: Instant) -> Result<SocketAddr, Rejection> {
         let resolved = match self.resolved.load_full() {
             Some(resolved) => {
                 if now.saturating_duration_since(resolved.since) > RESOLVED_FOR {
@@ -210,7 +264,7 @@ impl Named {
             None => self.resolve(resolver).await.ok_or(Rejection::BadGateway("server_name_not_resolved"))?,
         };
         let position = self.position.load(Ordering::Relaxed) % resolved.addresses.len();
-        Ok(Box::new(peer(resolved.addresses[position], self.scheme, &self.host)))
+        Ok(resolved.addresses[position])
     }
 
     /// Looks the name up behind the request's back; the old addresses serve until then.
@@ -265,36 +319,65 @@ struct PatientConnect;
 #[async_trait]
 impl L4Connect for PatientConnect {
     async fn connect(&self, address: &PeerAddress) -> pingora::Result<Stream> {
-        let Some(address) = address.as_inet() else {
-            return Error::e_explain(ErrorType::ConnectError, "not an internet address");
-        };
-        match TcpStream::connect(address).await {
-            Ok(stream) => {
-                let socket = PatientSocket { stream, waits: false };
-                Ok(VirtualSocketStream::new(Box::new(socket)).into())
-            }
-            Err(error) => {
-                let kind = match error.kind() {
-                    std::io::ErrorKind::ConnectionRefused => ErrorType::ConnectRefused,
-                    _ => ErrorType::ConnectError,
-                };
-                Error::e_because(kind, "connect to server", error)
-            }
-        }
+        Ok(patient(connect_tcp(address).await?))
     }
 }
 
-/// A connection whose first read after each write comes up empty once, and at once again.
+/// Connects over TCP, within what the peer allows in all.
+pub(super) async fn connect_tcp(address: &PeerAddress) -> pingora::Result<TcpStream> {
+    let Some(address) = address.as_inet() else {
+        return Error::e_explain(ErrorType::ConnectError, "not an internet address");
+    };
+    TcpStream::connect(address).await.or_else(|error| {
+        let kind = match error.kind() {
+            std::io::ErrorKind::ConnectionRefused => ErrorType::ConnectRefused,
+            _ => ErrorType::ConnectError,
+        };
+        Error::e_because(kind, "connect to server", error)
+    })
+}
+
+/// A connection that may be switched to another protocol.
+pub(super) fn patient<S: Transport>(stream: S) -> Stream {
+    VirtualSocketStream::new(Box::new(PatientSocket { stream, waits: false, is_patient: true })).into()
+}
+
+/// A connection as it is.
+pub(super) fn plain<S: Transport>(stream: S) -> Stream {
+    VirtualSocketStream::new(Box::new(PatientSocket { stream, waits: false, is_patient: false })).into()
+}
+
+/// What a connection of our own is made of.
+pub(super) trait Transport:
+    AsyncRead + AsyncWrite + Unpin + Send + Sync + std::fmt::Debug + 'static
+{
+    fn set_nodelay(&self) -> std::io::Result<()>;
+}
+
+impl Transport for TcpStream {
+    fn set_nodelay(&self) -> std::io::Result<()> {
+        Self::set_nodelay(self, true)
+    }
+}
+
+impl Transport for tokio_rustls::client::TlsStream<TcpStream> {
+    fn set_nodelay(&self) -> std::io::Result<()> {
+        self.get_ref().0.set_nodelay(true)
+    }
+}
+
+/// A connection whose first read after each write, if it is patient, comes up empty once, and at once again.
 ///
 /// Pingora's client half tears a switched connection down if it reads the server's 101 before it has handled the
 /// request's (empty) body, which is then waiting in a channel (Pingora issue 946). Yielding once lets it.
 #[derive(Debug)]
-struct PatientSocket {
-    stream: TcpStream,
+struct PatientSocket<S> {
+    stream: S,
     waits: bool,
+    is_patient: bool,
 }
 
-impl AsyncRead for PatientSocket {
+impl<S: Transport> AsyncRead for PatientSocket<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -308,13 +391,13 @@ impl AsyncRead for PatientSocket {
     }
 }
 
-impl AsyncWrite for PatientSocket {
+impl<S: Transport> AsyncWrite for PatientSocket<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<std::io::Result<usize>> {
-        self.waits = true;
+        self.waits = self.is_patient;
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 
@@ -327,10 +410,10 @@ impl AsyncWrite for PatientSocket {
     }
 }
 
-impl VirtualSocket for PatientSocket {
+impl<S: Transport> VirtualSocket for PatientSocket<S> {
     fn set_socket_option(&self, option: VirtualSockOpt) -> std::io::Result<()> {
         match option {
-            VirtualSockOpt::NoDelay => self.stream.set_nodelay(true),
+            VirtualSockOpt::NoDelay => self.stream.set_nodelay(),
             // Keep-alive probes are not asked for, and the enum may grow.
             _ => Ok(()),
         }

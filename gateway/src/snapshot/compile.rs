@@ -18,6 +18,7 @@ use super::route_table::{RouteEntry, RouteTable};
 use super::service::Service;
 use super::stream::{self, EntryPointStreams};
 use super::tls::{Policies, ServerNames, TlsPolicy};
+use super::trust::Reach;
 use super::{Destination, EntryPointRoutes, ProviderState, Route, Routes, Snapshot};
 
 /// What a snapshot is made of.
@@ -38,7 +39,7 @@ pub struct Parts {
 /// Builds the snapshot that follows `previous`.
 pub fn compile(install: &Install, parts: Parts, previous: &Snapshot) -> Snapshot {
     let Parts { routing, mut problems, providers, files, certificates } = parts;
-    let routes = compile_routes(install, &routing, &files, previous);
+    let routes = compile_routes(install, &routing, &files, previous, &mut problems);
     problems.extend(unusable_policies(&routing.tls, &routes.policies));
     problems.extend(routes.streams.problems(&routing));
     problems.sort();
@@ -78,9 +79,15 @@ fn unusable_policies(tls: &Tls, policies: &Policies) -> Vec<Problem> {
         .collect()
 }
 
-fn compile_routes(install: &Install, routing: &Routing, files: &Files, previous: &Snapshot) -> Routes {
+fn compile_routes(
+    install: &Install,
+    routing: &Routing,
+    files: &Files,
+    previous: &Snapshot,
+    problems: &mut Vec<Problem>,
+) -> Routes {
     let policies = Policies::compile(&routing.tls, files, &previous.routes.policies);
-    let services = compile_services(routing, previous);
+    let services = compile_services(routing, files, previous, problems);
     let mut before = InStep::new(&previous.routing.routers);
     let by_name: HashMap<RouterName, Arc<Route>, RandomState> = routing
         .routers
@@ -99,7 +106,9 @@ fn compile_routes(install: &Install, routing: &Routing, files: &Files, previous:
 
 fn compile_services(
     routing: &Routing,
+    files: &Files,
     previous: &Snapshot,
+    problems: &mut Vec<Problem>,
 ) -> HashMap<ServiceName, Arc<Service>, RandomState> {
     let mut before = InStep::new(&previous.routing.services);
     routing
@@ -112,10 +121,13 @@ fn compile_services(
                 (&before.servers, &before.down, before.pass_host_header)
                     == (&settings.servers, &settings.down, settings.pass_host_header)
             });
-            let service = match kept {
-                Some(kept) if same => Arc::clone(kept),
-                Some(kept) => Arc::new(Service::new(settings, Some(kept))),
-                None => Arc::new(Service::new(settings, None)),
+            let before = kept.and_then(|kept| kept.reach.as_ref());
+            let reach = Reach::compile(settings, files, before, problems);
+            let service = match (kept, before, &reach) {
+                (Some(kept), Some(before), Ok(reach)) if same && Arc::ptr_eq(before, reach) => {
+                    Arc::clone(kept)
+                }
+                _ => Arc::new(Service::new(settings, reach, kept.map(|kept| &**kept))),
             };
             (settings.name.clone(), service)
         })

@@ -9,6 +9,8 @@ use std::time::Duration;
 use config::name::ServiceName;
 use config::routing::{Scheme, Server};
 
+use super::trust::{Reach, TrustError};
+
 /// What `Retry-After` says when a service has no server: a container that is replaced or restarted is back by then.
 pub const RETRY_AFTER: Duration = Duration::from_secs(5);
 
@@ -22,6 +24,8 @@ pub struct Service {
     pub down: Option<Arc<str>>,
     /// Forward the client's Host, or the server's.
     pub pass_host_header: bool,
+    /// How its servers are reached; none: they cannot be.
+    pub reach: Option<Arc<Reach>>,
     servers: Box<[Arc<Upstream>]>,
     round: Round,
 }
@@ -31,6 +35,8 @@ pub struct Service {
 pub struct Upstream {
     /// As written: `http://10.0.0.1:80`.
     pub server: Server,
+    /// How it is reached.
+    pub reach: Arc<Reach>,
     /// Kept by the hot path for as long as the server lives, over all snapshots.
     pub slot: Arc<Slot>,
     open_requests: Arc<AtomicUsize>,
@@ -63,24 +69,37 @@ impl fmt::Debug for Slot {
 }
 
 impl Service {
-    /// Compiles a service. `previous` is the one of the same name that is served now.
-    pub fn new(settings: &config::routing::Service, previous: Option<&Self>) -> Self {
-        let servers: Box<[_]> = settings
-            .servers
+    /// Compiles a service. `previous` is the one of the same name that is served now. Without a way to reach them it
+    /// has no servers, and says why.
+    pub fn new(
+        settings: &config::routing::Service,
+        reach: Result<Arc<Reach>, TrustError>,
+        previous: Option<&Self>,
+    ) -> Self {
+        let (reach, unreachable) = match reach {
+            Ok(reach) => (Some(reach), None),
+            Err(error) => (None, Some(Arc::from(error.to_string()))),
+        };
+        let servers: Box<[_]> = reach
             .iter()
-            .map(|server| {
+            .flat_map(|reach| settings.servers.iter().map(move |server| (reach, server)))
+            .map(|(reach, server)| {
                 let kept = previous.and_then(|previous| previous.same_server(server));
+                // What was prepared holds connections of the old trust.
+                let prepared = kept.filter(|kept| kept.reach == *reach && kept.server.pin == server.pin);
                 Arc::new(Upstream {
                     server: server.clone(),
-                    slot: kept.map_or_else(Arc::default, |kept| Arc::clone(&kept.slot)),
+                    reach: Arc::clone(reach),
+                    slot: prepared.map_or_else(Arc::default, |kept| Arc::clone(&kept.slot)),
                     open_requests: kept.map_or_else(Arc::default, |kept| Arc::clone(&kept.open_requests)),
                 })
             })
             .collect();
         Self {
             name: settings.name.clone(),
-            down: settings.down.clone(),
+            down: unreachable.or_else(|| settings.down.clone()),
             pass_host_header: settings.pass_host_header,
+            reach,
             round: Round::new(servers.iter().map(|upstream| upstream.server.weight)),
             servers,
         }
@@ -238,7 +257,7 @@ mod tests {
     }
 
     fn service(servers: &[(&str, u32)]) -> Service {
-        Service::new(&settings(servers), None)
+        Service::new(&settings(servers), Ok(Arc::default()), None)
     }
 
     fn picks(service: &Service, count: usize) -> BTreeMap<String, usize> {
@@ -287,10 +306,13 @@ mod tests {
     #[test]
     fn a_service_without_servers_picks_none_and_says_why() {
         let mut settings = settings(&[]);
-        assert!(Service::new(&settings, None).pick().is_none());
-        assert_eq!(&*Service::new(&settings, None).reason(), "service has no server");
+        assert!(Service::new(&settings, Ok(Arc::default()), None).pick().is_none());
+        assert_eq!(&*Service::new(&settings, Ok(Arc::default()), None).reason(), "service has no server");
         settings.down = Some(Arc::from("container `blog` is stopped"));
-        assert_eq!(&*Service::new(&settings, None).reason(), "container `blog` is stopped");
+        assert_eq!(
+            &*Service::new(&settings, Ok(Arc::default()), None).reason(),
+            "container `blog` is stopped"
+        );
     }
 
     #[test]
@@ -307,11 +329,30 @@ mod tests {
         let before = service(&[("a", 1), ("b", 1)]);
         let request = before.servers()[0].open_request();
         assert_eq!(before.servers()[0].slot.get_or_init(|| 7_u8), &7);
-        let after = Service::new(&settings(&[("a", 5), ("c", 1)]), Some(&before));
+        let after = Service::new(&settings(&[("a", 5), ("c", 1)]), Ok(Arc::default()), Some(&before));
         assert_eq!(after.servers()[0].open_requests(), 1);
         assert_eq!(after.servers()[0].slot.get_or_init(|| 8_u8), &7);
         assert_eq!(after.servers()[1].slot.get_or_init(|| 9_u8), &9);
         drop(request);
         assert_eq!(after.servers()[0].open_requests(), 0);
+    }
+
+    #[test]
+    fn a_server_that_is_reached_in_another_way_keeps_its_count_and_nothing_that_was_prepared() {
+        let before = service(&[("a", 1)]);
+        let _request = before.servers()[0].open_request();
+        assert_eq!(before.servers()[0].slot.get_or_init(|| 7_u8), &7);
+        let check = |settings: &config::routing::Service, reach: Reach, kept: u8| {
+            let after = Service::new(settings, Ok(Arc::new(reach)), Some(&before));
+            assert_eq!(after.servers()[0].open_requests(), 1);
+            assert_eq!(after.servers()[0].slot.get_or_init(|| 8_u8), &kept);
+        };
+        check(&settings(&[("a", 2)]), Reach::default(), 7);
+        let mut strict = config::routing::transport::Transport::default();
+        strict.tls.server_name = Some("a.test".into());
+        check(&settings(&[("a", 1)]), Reach { transport: Arc::new(strict), ..Reach::default() }, 8);
+        let mut pinned = settings(&[("a", 1)]);
+        pinned.servers[0].pin = Some([1; 32]);
+        check(&pinned, Reach::default(), 8);
     }
 }

@@ -1,14 +1,82 @@
 //! Whom we trust behind us, compiled: the contents of the PEM files that a transport names.
 
 use std::fmt;
+use std::sync::Arc;
 
-use config::routing::tls::{Pem, UpstreamTls};
+use config::Problem;
+use config::routing::tls::{Pem, TlsVersion, UpstreamTls};
+use config::routing::transport::Transport;
+use config::routing::{Scheme, Service};
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 
 use super::files::Files;
+
+/// How the servers of a service are reached. Where any of it differs, no connection is shared.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Reach {
+    /// As validated.
+    pub transport: Arc<Transport>,
+    /// With these contents of the files that it names.
+    pub trust: Trust,
+}
+
+impl Reach {
+    /// How the servers of a service are reached: `previous` where nothing changed. What its transport asks for and
+    /// does not get is a problem.
+    pub(super) fn compile(
+        service: &Service,
+        files: &Files,
+        previous: Option<&Arc<Self>>,
+        problems: &mut Vec<Problem>,
+    ) -> Result<Arc<Self>, TrustError> {
+        let transport = &service.transport;
+        let subject = || format!("service `{}`", service.name);
+        let speaks_tls = service.servers.iter().any(|server| server.scheme == Scheme::Https);
+        for limit in transport_limits(transport, speaks_tls) {
+            problems.push(Problem::warning(service.origin.clone(), subject(), limit));
+        }
+        let trust = if speaks_tls {
+            Trust::read(&transport.tls, files).inspect_err(|error| {
+                let problem = Problem::error(service.origin.clone(), subject(), error.to_string());
+                problems.push(problem.with_hint("its requests are answered with 503 until it can be used"));
+            })?
+        } else {
+            Trust::default()
+        };
+        Ok(match previous {
+            Some(previous) if previous.transport == *transport && previous.trust == trust => {
+                Arc::clone(previous)
+            }
+            Some(_) | None => Arc::new(Self { transport: Arc::clone(transport), trust }),
+        })
+    }
+}
+
+/// What a transport asks for that is not kept to the letter.
+fn transport_limits(transport: &Transport, speaks_tls: bool) -> impl Iterator<Item = &'static str> {
+    let tls = &transport.tls;
+    let of_its_own = tls.peer_uri.is_some()
+        || tls.max_version.is_some_and(|max| max < TlsVersion::Tls13)
+        || !tls.cipher_suites.is_empty()
+        || tls.client_pairs.len() > 1;
+    let default = Transport::default();
+    [
+        transport.max_idle.is_some_and(|idle| idle > 0).then_some(
+            "`maxIdleConnsPerHost` is not kept: idle connections have one limit over all servers",
+        ),
+        (transport.ping_interval.is_some() && transport.ping_timeout != default.ping_timeout)
+            .then_some("`pingTimeout` is not kept: the answer of an HTTP/2 ping is awaited for 5s"),
+        (speaks_tls && of_its_own).then_some(
+            "`peerCertURI`, `maxVersion`, `cipherSuites` and a second client certificate cost a TLS connection for \
+             each request, over HTTP/1.1",
+        ),
+    ]
+    .into_iter()
+    .flatten()
+}
 
 /// What the PEM files and texts of a transport hold, in order.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -82,11 +150,11 @@ impl Trust {
             let found = certificates(what, pem, &bytes)?;
             let mut store = rustls::RootCertStore::empty();
             for root in &found {
-                store.add(root.clone()).map_err(|error| TrustError::Useless {
-                    what,
-                    pem: pem.into(),
-                    reason: format!("holds a certificate that cannot be used: {error}"),
-                })?;
+                // Pingora would end the process over one that its parser does not take.
+                if store.add(root.clone()).is_err() || !can_be_parsed(root) {
+                    let reason = "holds a certificate that cannot be used".to_owned();
+                    return Err(TrustError::Useless { what, pem: pem.into(), reason });
+                }
             }
             roots.extend(found);
         }
@@ -96,7 +164,7 @@ impl Trust {
     }
 }
 
-fn read(what: &'static str, pem: &Pem, files: &Files) -> Result<std::sync::Arc<[u8]>, TrustError> {
+fn read(what: &'static str, pem: &Pem, files: &Files) -> Result<Arc<[u8]>, TrustError> {
     files.bytes(pem).map_err(|reason| TrustError::Unreadable {
         what,
         pem: pem.into(),
@@ -127,9 +195,13 @@ fn pair(chain: &Pem, key: &Pem, files: &Files) -> Result<ClientPair, TrustError>
     CertifiedKey::new(certificates.clone(), signing).keys_match().map_err(|_| {
         useless(format!("does not belong to the client certificate {}", Written::from(chain)))
     })?;
-    // Pingora would end the process over a leaf that its parser does not take.
-    if x509_parser::parse_x509_certificate(&certificates[0]).is_err() {
-        return Err(TrustError::Useless { what, pem: chain.into(), reason: "cannot be parsed".to_owned() });
+    if !certificates.iter().all(can_be_parsed) {
+        let reason = "cannot be parsed".to_owned();
+        return Err(TrustError::Useless { what, pem: chain.into(), reason });
     }
     Ok(ClientPair { chain: certificates, key: der })
+}
+
+fn can_be_parsed(certificate: &CertificateDer<'_>) -> bool {
+    x509_parser::parse_x509_certificate(certificate).is_ok()
 }

@@ -130,6 +130,7 @@ fn service(name: &str, url: &str, scheme: Scheme, host: &str, port: u16) -> Arc<
             transport: std::sync::Arc::default(),
             origin: Origin::Gateway,
         },
+        Ok(Arc::default()),
         None,
     ))
 }
