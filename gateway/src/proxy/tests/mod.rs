@@ -6,6 +6,7 @@ mod lifecycle;
 mod requests;
 mod tls;
 mod upgrades;
+mod upstream_tls;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
