@@ -102,7 +102,7 @@ pub struct TcpServer {
 }
 
 /// How TCP servers are reached.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct TcpTransport {
     /// To connect (30 s).
     pub dial_timeout: Duration,
@@ -129,7 +129,7 @@ impl Default for TcpTransport {
 }
 
 /// Version of the PROXY protocol.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ProxyVersion {
     /// Text.
     V1,

@@ -141,7 +141,7 @@ impl Default for TlsOptions {
 }
 
 /// A version of TLS that we speak.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TlsVersion {
     /// 1.2.
     Tls12,
@@ -150,7 +150,7 @@ pub enum TlsVersion {
 }
 
 /// A cipher suite of TLS 1.2 that we speak: ephemeral key exchange and AEAD only.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CipherSuite {
     /// `TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256`.
     EcdsaAes128,
@@ -220,7 +220,7 @@ pub struct RouterTls {
 }
 
 /// TLS towards servers: one set of trust. What differs in any of it never shares a connection.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct UpstreamTls {
     /// Name to send and to verify; none: the host of the server's URL.
     pub server_name: Option<Box<str>>,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::tls::UpstreamTls;
 
 /// How HTTP servers are reached.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Transport {
     /// TCP connect (`forwardingTimeouts.dialTimeout`; 5 s unless written: security.md section 7).
     pub dial_timeout: Duration,

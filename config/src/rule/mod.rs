@@ -8,6 +8,7 @@ mod tcp;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use parse::fold_mapped;
 pub use parse::{ParseRuleError, parse};
 pub use re2::Pattern;
 pub use tcp::{TcpConnection, TcpMatcher, TcpRule, parse_tcp};

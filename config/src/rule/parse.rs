@@ -229,7 +229,7 @@ pub(super) fn client_ip(name: &str, argument: &Argument) -> Result<IpNet, ParseR
 }
 
 /// `::ffff:192.0.2.0/120` is `192.0.2.0/24`.
-fn fold_mapped(range: IpNet) -> IpNet {
+pub(crate) fn fold_mapped(range: IpNet) -> IpNet {
     match range {
         IpNet::V6(v6) if v6.prefix_len() >= 96 => v6
             .addr()

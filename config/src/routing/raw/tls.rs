@@ -152,8 +152,9 @@ pub struct RawForwardingTimeouts {
 impl Default for RawForwardingTimeouts {
     fn default() -> Self {
         Self {
-            dial_timeout: seconds(30),
-            response_header_timeout: GoDuration::default(),
+            // Ours: Traefik waits for a connect for 30 s, and for an answer for ever.
+            dial_timeout: seconds(5),
+            response_header_timeout: seconds(60),
             idle_conn_timeout: seconds(90),
             read_idle_timeout: GoDuration::default(),
             ping_timeout: seconds(15),

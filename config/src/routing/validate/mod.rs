@@ -11,6 +11,7 @@ mod scope;
 mod services;
 mod stream;
 mod tls;
+mod transports;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,6 +20,8 @@ use foldhash::fast::RandomState;
 
 use super::merge::Merged;
 use super::raw::{Defined, RawRouting, Scope};
+use super::stream::TcpTransport;
+use super::transport::Transport;
 use super::{Listed, Routing, Status};
 use crate::install::{Api, EntryPoint, Install, Metrics, Ping};
 use crate::name::{MiddlewareName, ProviderName, RouterName, ServiceName, split_reference};
@@ -49,6 +52,10 @@ pub struct Context {
     pub metrics: Metrics,
     /// Certificate resolvers.
     pub certificate_resolvers: Vec<Resolver>,
+    /// How HTTP servers are reached by services that name no transport.
+    pub servers_transport: Arc<Transport>,
+    /// The same for TCP servers.
+    pub tcp_servers_transport: Arc<TcpTransport>,
     /// Order in which equal priorities are broken.
     pub precedence: Vec<ProviderName>,
     /// Nothing was configured: `whoami@internal` is routed.
@@ -71,13 +78,23 @@ impl Context {
                     dns: resolver.challenges.dns.is_some(),
                 })
                 .collect(),
+            servers_transport: Arc::clone(&install.servers_transport),
+            tcp_servers_transport: Arc::clone(&install.tcp_servers_transport),
             precedence: install.providers.precedence.clone(),
             is_default: install.is_default,
         }
     }
 
+    /// The entry point of that name, if it serves HTTP.
     fn entry_point(&self, name: &str) -> Option<&EntryPoint> {
-        self.entry_points.iter().find(|entry_point| entry_point.name.as_str() == name)
+        let fits = |entry_point: &&EntryPoint| entry_point.udp.is_none() && entry_point.name.as_str() == name;
+        self.entry_points.iter().find(fits)
+    }
+
+    /// Where a provider stands where equal priorities are broken.
+    fn rank(&self, provider: &str) -> usize {
+        let position = self.precedence.iter().position(|known| known.as_str() == provider);
+        position.unwrap_or(self.precedence.len())
     }
 
     /// The certificate resolver of that name.
@@ -116,13 +133,13 @@ pub fn validate_after(previous: &Routing, merged: Merged, context: &Context) -> 
     let mut problems = Vec::new();
     let mut routing = Routing::default();
     let effects = middlewares::judge(&merged, &mut problems);
-    let states = services::judge(&merged, &effects, &mut problems);
+    let states = services::judge(&merged, context, &effects, &mut problems);
     routing.tls = tls::build(&merged, context, &mut problems);
     tls::router::entry_points(context, &mut problems);
     let users = routers::build(previous, &merged, context, &effects, &states, &mut routing, &mut problems);
     middlewares::list(&merged, context, &effects, &users, &mut routing.listing);
     services::list(&merged, context, states, &users, &mut routing);
-    stream::list(&merged, &mut routing.listing, &mut problems);
+    stream::build(previous, &merged, context, &mut routing, &mut problems);
     problems.sort();
     problems.dedup();
     (routing, problems)

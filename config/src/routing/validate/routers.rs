@@ -410,15 +410,11 @@ impl Builder<'_> {
             (None, None) => Target::Unavailable(Arc::from("the service is missing on the router")),
         };
         let provider = Referrer::new(name.provider(), &item.scope).provider;
-        let precedence = &self.context.precedence;
         let router = Router {
             name: part_name.clone(),
             rule,
             priority,
-            precedence: precedence
-                .iter()
-                .position(|known| known.as_str() == provider)
-                .unwrap_or(precedence.len()),
+            precedence: self.context.rank(provider),
             entry_points,
             tls,
             // What is left out is left out here; what cannot be left out made the target unavailable.
@@ -469,7 +465,7 @@ fn rule(raw: &RawRouter, previous: Option<&Router>, findings: &mut Findings) -> 
 /// Splits a router by what its entry points add to it, as Traefik does, and says which of them do not exist.
 fn split(context: &Context, name: &RouterName, raw: &RawRouter) -> (Vec<Part>, Vec<Fault>) {
     let written = raw.entry_points.iter().map(String::as_str);
-    let defaults = context.entry_points.iter().filter(|entry_point| entry_point.is_default);
+    let defaults = context.entry_points.iter().filter(|entry| entry.is_default && entry.udp.is_none());
     let defaults = defaults.map(|entry_point| entry_point.name.as_str());
     let mut wanted: Vec<&str> =
         if raw.entry_points.is_empty() { defaults.collect() } else { written.collect() };

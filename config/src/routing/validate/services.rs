@@ -1,4 +1,4 @@
-//! Services: servers checked one by one, and what follows from what is not served yet.
+//! Services: servers checked one by one, how they are reached, and what follows from what is not served yet.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -6,13 +6,14 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 
 use super::middlewares::{self, Effect, Effects};
+use super::transports::{self, Interned, Transports};
 use super::{Context, Fault, Referrer, Users, internal, listed, names};
 use crate::name::ServiceName;
 use crate::problem::{Origin, Problem};
 use crate::routing::merge::Merged;
-use crate::routing::raw::{
-    self, Defined, RawLoadBalancer, RawServer, RawServersTransport, RawService, Scope,
-};
+use crate::routing::raw::{self, Defined, RawLoadBalancer, RawServer, RawServerTls, RawService, Scope};
+use crate::routing::tls::Pem;
+use crate::routing::transport::Transport;
 use crate::routing::{Routing, Scheme, Server, Service, Standing, Status};
 
 /// What a service comes to.
@@ -32,11 +33,21 @@ pub(super) struct State {
 pub(super) type States = HashMap<ServiceName, Box<State>, RandomState>;
 
 /// Judges every service; each that does not work as written is a problem.
-pub(super) fn judge(merged: &Merged, effects: &Effects, problems: &mut Vec<Problem>) -> States {
+pub(super) fn judge(
+    merged: &Merged,
+    context: &Context,
+    effects: &Effects,
+    problems: &mut Vec<Problem>,
+) -> States {
+    let transports = transports::http(merged, &context.servers_transport, problems);
+    let mut interned = Interned::default();
     let mut state = |(name, item): (&ServiceName, &Defined<RawService>)| {
         let subject = || format!("service `{}`", name.name());
         let mut warnings = Vec::new();
-        let service = service(merged, effects, name, item, &mut warnings);
+        let service = service(merged, effects, name, item, &transports, &mut warnings).map(|mut service| {
+            service.transport = interned.share(service.transport);
+            service
+        });
         problems.extend(warnings.iter().map(|fault| fault.warning(&item.origin, &subject())));
         if let Err(fault) = &service {
             problems.push(fault.error(&item.origin, &subject()));
@@ -52,6 +63,7 @@ fn service(
     effects: &Effects,
     name: &ServiceName,
     item: &Defined<RawService>,
+    transports: &Transports<'_, Transport>,
     warnings: &mut Vec<Fault>,
 ) -> Result<Service, Fault> {
     // Every type is named here, so that a new one cannot be forgotten.
@@ -108,7 +120,8 @@ fn service(
         Effect::Unavailable(fault) => return Err(fault),
     }
     let servers = servers(load_balancer, warnings);
-    settings(merged, referrer, load_balancer, &servers, warnings)?;
+    settings(load_balancer, warnings)?;
+    let transport = transport(load_balancer, transports, referrer, &servers, warnings)?;
     let down = servers.is_empty().then(|| match &item.standing {
         Standing::Down(reason) => Arc::clone(reason),
         Standing::Up if load_balancer.servers.is_empty() => Arc::from("the service has no server"),
@@ -119,7 +132,7 @@ fn service(
         servers,
         down,
         pass_host_header: load_balancer.pass_host_header,
-        transport: Arc::default(),
+        transport,
         origin: item.origin.clone(),
     })
 }
@@ -128,7 +141,7 @@ fn service(
 fn servers(load_balancer: &RawLoadBalancer, warnings: &mut Vec<Fault>) -> Vec<Server> {
     let mut servers = Vec::with_capacity(load_balancer.servers.len());
     for raw in &load_balancer.servers {
-        match server(raw) {
+        match server(raw, warnings) {
             Ok(server) => servers.extend(server),
             Err(fault) => warnings.push(fault),
         }
@@ -143,7 +156,7 @@ fn servers(load_balancer: &RawLoadBalancer, warnings: &mut Vec<Fault>) -> Vec<Se
 }
 
 /// A server as the hot path wants it; none for one that takes no share.
-fn server(raw: &RawServer) -> Result<Option<Server>, Fault> {
+fn server(raw: &RawServer, warnings: &mut Vec<Fault>) -> Result<Option<Server>, Fault> {
     let wrong = |why: &str| {
         Fault::new(
             format!("server `{}` is left out: {why}", without_userinfo(&raw.url)),
@@ -195,6 +208,22 @@ fn server(raw: &RawServer) -> Result<Option<Server>, Fault> {
         weight if weight <= 0 => return Ok(None),
         weight => u32::try_from(weight).unwrap_or(u32::MAX),
     };
+    let pin = match (raw.pin.as_str(), scheme) {
+        ("", _) => None,
+        (pin, Scheme::Https) => match parse_pin(pin) {
+            Some(pin) => Some(pin),
+            None => {
+                let text = format!("server `{}` is left out: its `pin` is no SHA-256 digest", raw.url);
+                let hint = "write the 64 hexadecimal digits of `openssl x509 -noout -fingerprint -sha256 -in cert.pem`";
+                return Err(Fault::new(text, hint));
+            }
+        },
+        (_, Scheme::Http | Scheme::H2c) => {
+            let text = "`pin` means nothing: the server is not `https`";
+            warnings.push(Fault::new(text, "take it away, or write `https://`"));
+            None
+        }
+    };
     let path = path.split(['?', '#']).next().unwrap_or_default();
     let path_prefix = if raw.preserve_path { path.trim_end_matches('/') } else { "" };
     Ok(Some(Server {
@@ -204,8 +233,19 @@ fn server(raw: &RawServer) -> Result<Option<Server>, Fault> {
         port,
         weight,
         path_prefix: Arc::from(path_prefix),
-        pin: None,
+        pin,
     }))
+}
+
+/// SHA-256 in hexadecimal digits, with colons between bytes or without.
+fn parse_pin(written: &str) -> Option<[u8; 32]> {
+    let mut pin = [0; 32];
+    let mut digits = written.trim().bytes().filter(|byte| *byte != b':');
+    for byte in &mut pin {
+        let mut digit = || char::from(digits.next()?).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+        *byte = digit()? * 16 + digit()?;
+    }
+    digits.next().is_none().then_some(pin)
 }
 
 /// A URL for a message: what stands before `@` may be a password.
@@ -218,14 +258,8 @@ fn without_userinfo(url: &str) -> String {
     }
 }
 
-/// Everything beside the servers.
-fn settings(
-    merged: &Merged,
-    referrer: Referrer<'_>,
-    load_balancer: &RawLoadBalancer,
-    servers: &[Server],
-    warnings: &mut Vec<Fault>,
-) -> Result<(), Fault> {
+/// Everything beside the servers and how they are reached.
+fn settings(load_balancer: &RawLoadBalancer, warnings: &mut Vec<Fault>) -> Result<(), Fault> {
     let without = "the service is served without it meanwhile";
     let mut left_out = |there: bool, what: &str| {
         if there {
@@ -236,76 +270,55 @@ fn settings(
     left_out(load_balancer.health_check.is_some(), "healthCheck");
     left_out(load_balancer.passive_health_check.is_some(), "passiveHealthCheck");
     match load_balancer.strategy.as_str() {
-        "" | "wrr" => {}
+        "" | "wrr" => Ok(()),
         strategy @ ("p2c" | "hrw" | "leasttime") => {
             let text = format!("strategy `{strategy}` is not served yet");
             warnings.push(Fault::new(text, "requests are shared by weight (`wrr`) meanwhile"));
+            Ok(())
         }
         strategy => {
             let text = format!("unsupported load-balancer strategy \"{strategy}\"");
-            return Err(Fault::new(text, "known are `wrr`, `p2c`, `hrw` and `leasttime`"));
+            Err(Fault::new(text, "known are `wrr`, `p2c`, `hrw` and `leasttime`"))
         }
     }
-    let https = servers.iter().any(|server| server.scheme == Scheme::Https);
-    let refuse = |what: &str| {
-        Fault::new(
-            format!("{what} is not served yet"),
-            "use a plain port of the server meanwhile; routers that use the service answer 503",
-        )
-    };
-    if let Some(tls) = &load_balancer.tls {
-        let set = tls.skip_verify || !tls.ca_file.is_empty();
-        match (set, https) {
-            (true, true) => return Err(refuse("`tls` of the load balancer")),
-            (true, false) => {
-                let text = "`tls` of the load balancer means nothing: none of its servers is `https`";
-                warnings.push(Fault::new(text, "take it away, or write `https://`"));
-            }
-            (false, _) => {}
-        }
-    }
-    if load_balancer.servers.iter().any(|server| !server.pin.is_empty()) {
-        if https {
-            return Err(refuse("`pin` of a server"));
-        }
-        let text = "`pin` means nothing: the server is not `https`";
-        warnings.push(Fault::new(text, "take it away, or write `https://`"));
-    }
-    transport(merged, referrer, load_balancer, https, warnings)
 }
 
+/// How the servers are reached: the named transport or the default one, with what the service says itself.
 fn transport(
-    merged: &Merged,
-    referrer: Referrer<'_>,
     load_balancer: &RawLoadBalancer,
-    https: bool,
+    transports: &Transports<'_, Transport>,
+    referrer: Referrer<'_>,
+    servers: &[Server],
     warnings: &mut Vec<Fault>,
-) -> Result<(), Fault> {
-    let reference = load_balancer.servers_transport.as_str();
-    if ["", "default", "default@internal"].contains(&reference) {
-        return Ok(());
+) -> Result<Arc<Transport>, Fault> {
+    let (mut transport, named) = transports.find(referrer, &load_balancer.servers_transport)?;
+    let https = servers.iter().any(|server| server.scheme == Scheme::Https);
+    let mut skips = named.filter(|_| transport.tls.skip_verify).map(|name| {
+        (format!("`insecureSkipVerify` of servers transport \"{name}\""), "name who signed it in `rootCAs`")
+    });
+    if let Some(RawServerTls { skip_verify, ca_file }) = &load_balancer.tls
+        && (*skip_verify || !ca_file.is_empty())
+    {
+        if !https && !servers.is_empty() {
+            let text = "`tls` of the load balancer means nothing: none of its servers is `https`";
+            warnings.push(Fault::new(text, "take it away, or write `https://`"));
+        }
+        let tls = &mut Arc::make_mut(&mut transport).tls;
+        if !ca_file.is_empty() {
+            tls.roots = vec![Pem::new(ca_file)];
+        }
+        if *skip_verify {
+            tls.skip_verify = true;
+            skips = Some(("`tls.skipVerify`".to_owned(), "name who signed it in `tls.caFile`"));
+        }
     }
-    let known = |name: &str| merged.servers_transports.get(name).map(|item| (&item.scope, true));
-    let all = merged.servers_transports.keys().map(String::as_str);
-    let name = referrer.resolve("servers transport", reference, known, all)?;
-    let Some(item) = merged.servers_transports.get(&name) else { return Ok(()) };
-    let only_times = RawServersTransport {
-        forwarding_timeouts: item.value.forwarding_timeouts.clone(),
-        max_idle_conns_per_host: item.value.max_idle_conns_per_host,
-        disable_http2: item.value.disable_http2,
-        ..RawServersTransport::default()
-    };
-    if https && item.value != only_times {
-        return Err(Fault::new(
-            format!("the TLS settings of servers transport \"{name}\" are not served yet"),
-            "use a plain port of the server meanwhile; routers that use the service answer 503",
-        ));
+    // Whatever is signed by anybody, a pinned server shows the one certificate.
+    let pinned = |server: &Server| server.scheme != Scheme::Https || server.pin.is_some();
+    if let Some((key, instead)) = skips.filter(|_| !servers.iter().all(pinned)) {
+        let text = format!("certificates of its servers are not verified ({key})");
+        warnings.push(Fault::new(text, format!("set the server's `pin`, or {instead}")));
     }
-    warnings.push(Fault::new(
-        format!("servers transport \"{name}\" is not served yet"),
-        "the service is served with the default one meanwhile",
-    ));
-    Ok(())
+    Ok(transport)
 }
 
 /// Lists every service and keeps the good ones.

@@ -333,20 +333,8 @@ fn services_that_are_not_served_yet_answer_503() {
         ("{ loadBalancer: {}, weighted: {} }", "cannot create service: multi-types service not supported"),
         ("{ loadBalancer: { strategy: x } }", "unsupported load-balancer strategy \"x\""),
         (
-            "{ loadBalancer: { servers: [{ url: 'https://a' }], serversTransport: skip } }",
-            "the TLS settings of servers transport \"skip@file\" are not served yet",
-        ),
-        (
             "{ loadBalancer: { servers: [{ url: 'http://a' }], serversTransport: nope } }",
             "servers transport \"nope@file\" does not exist",
-        ),
-        (
-            "{ loadBalancer: { servers: [{ url: 'https://a' }], tls: { skipVerify: true } } }",
-            "`tls` of the load balancer is not served yet",
-        ),
-        (
-            "{ loadBalancer: { servers: [{ url: 'https://a', pin: x }] } }",
-            "`pin` of a server is not served yet",
         ),
         ("{ loadBalancer: {}, middlewares: [nope] }", "middleware \"nope@file\" does not exist"),
     ] {
@@ -368,8 +356,6 @@ fn settings_of_a_service_that_let_nothing_more_through_are_left_out_with_a_probl
         ("healthCheck: { path: /h }", "`healthCheck` is not served yet"),
         ("passiveHealthCheck: {}", "`passiveHealthCheck` is not served yet"),
         ("strategy: p2c", "strategy `p2c` is not served yet"),
-        ("serversTransport: slow", "servers transport \"slow@file\" is not served yet"),
-        ("serversTransport: skip", "servers transport \"skip@file\" is not served yet"),
         ("tls: { caFile: /ca }", "`tls` of the load balancer means nothing: none of its servers is `https`"),
     ] {
         let (routing, problems) =
@@ -554,27 +540,4 @@ fn with_label_scope_container_nobody_takes_what_is_anothers() {
         assert_eq!(found.as_deref(), expected, "{rule} {more:?} {problems:?}");
         assert!(routing.routers.contains_key("r@docker:old-id"), "{rule}");
     }
-}
-
-#[test]
-fn tls_tcp_and_udp_are_known_and_told() {
-    check(
-        vec![file(
-            "tls:
-  certificates: [{ certFile: a, keyFile: b }]
-  options: { default: { sniStrict: true } }
-  stores: { default: { defaultCertificate: { certFile: a, keyFile: b } } }
-tcp:
-  routers:
-    t: { rule: 'HostSNI(`*`)', service: t }
-    u: { rule: 'Host(`a`)', service: t }
-  services:
-    t: { loadBalancer: { servers: [{ address: 'a:1' }] } }
-",
-        )],
-        &context(&PLAIN),
-        "routes.yml:7:5: error: TCP router `t`: TCP routers are not served yet; publish the port of its container directly meanwhile
-         routes.yml:8:5: error: TCP router `u`: TCP routers are not served yet; publish the port of its container directly meanwhile
-         routes.yml:8:5: error: TCP router `u`: invalid rule: \"Host(`a`)\", parsing rule Host(`a`): unsupported function: Host; Host belongs to HTTP routers: write HostSNI",
-    );
 }
