@@ -259,6 +259,11 @@ fn start(
 
     let proxy = Proxy::new(ProxyConfig {
         entry_points: install.entry_points.clone(),
+        challenge_entry_points: install
+            .certificate_resolvers
+            .iter()
+            .filter_map(|resolver| Some(resolver.challenges.http.as_ref()?.entry_point.clone()))
+            .collect(),
         snapshot: snapshot.clone(),
         telemetry: Arc::clone(&telemetry) as _,
         internal: Arc::new(AdminServices::new(admin_state)),

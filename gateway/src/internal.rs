@@ -7,6 +7,7 @@ use bytes::Bytes;
 use config::routing::InternalService;
 
 use crate::snapshot::EntryPointId;
+use crate::telemetry::TlsDetails;
 
 /// A request to one of our own services. Bodies are not passed on: all of these only read.
 #[derive(Debug)]
@@ -23,8 +24,8 @@ pub struct InternalRequest<'a> {
     pub client_reason: &'a str,
     /// Where it arrived.
     pub entry_point: EntryPointId,
-    /// Over TLS.
-    pub tls: bool,
+    /// What was agreed on, where it is a TLS connection.
+    pub tls: Option<TlsDetails<'a>>,
 }
 
 /// Answers for our own services.

@@ -29,6 +29,8 @@ pub enum Rejection {
     NoRoute,
     /// The request has been through this router before.
     Loop,
+    /// The connection was made under other TLS options than the host asks for.
+    Misdirected,
     /// A service without a server: stopped, starting, unhealthy, or none at all. The reason goes to the log and
     /// to `explain`; the client gets a fixed sentence and `Retry-After`.
     NoServer {
@@ -66,6 +68,7 @@ impl Rejection {
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::ExpectationFailed => StatusCode::EXPECTATION_FAILED,
             Self::NoRoute => StatusCode::NOT_FOUND,
+            Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::NoServer { .. } | Self::RouteUnavailable { .. } | Self::Draining => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
@@ -87,6 +90,7 @@ impl Rejection {
             Self::MethodNotAllowed => "Method Not Allowed",
             Self::ExpectationFailed => "Expectation Failed",
             Self::NoRoute => "404 page not found\n",
+            Self::Misdirected => "Misdirected Request\n",
             Self::Loop => "Bad Request: this request has been here before\n",
             Self::NoServer { .. } => "no available server\n",
             Self::RouteUnavailable { .. } | Self::Draining => "Service Unavailable",
@@ -113,6 +117,7 @@ impl Rejection {
             Self::ExpectationFailed => "expectation_failed",
             Self::NoRoute => "no_route",
             Self::Loop => "loop",
+            Self::Misdirected => "misdirected",
             Self::NoServer { reason, .. } | Self::RouteUnavailable { reason } => reason,
             Self::Teapot => "noop",
             Self::Draining => "draining",
@@ -134,6 +139,7 @@ impl Rejection {
             | Self::BodyTimeout
             | Self::NoRoute
             | Self::Loop
+            | Self::Misdirected
             | Self::RouteUnavailable { .. }
             | Self::BadGateway(_)
             | Self::GatewayTimeout(_)
@@ -156,6 +162,7 @@ impl Rejection {
             | Self::Draining => true,
             Self::NoRoute
             | Self::Loop
+            | Self::Misdirected
             | Self::NoServer { .. }
             | Self::RouteUnavailable { .. }
             | Self::BadGateway(_)

@@ -39,7 +39,7 @@ pub(super) fn record(shared: &Shared, context: &RequestContext, ending: &Ending<
     let identity = context.identity.as_ref();
     shared.recorder.record(&AccessRecord {
         entry_point: connection.entry_point.id,
-        tls: connection.tls.is_some(),
+        tls: connection.tls_details(),
         peer: connection.peer,
         client: identity.map_or_else(|| peer_address(connection.peer), |identity| identity.client.address),
         request: Some(request),
@@ -103,10 +103,15 @@ pub(super) fn record_refused_head(
 }
 
 /// What is known where no head is.
-fn without_head<'a>(connection: &Connection, times: Times, status: u16, reason: &'a str) -> AccessRecord<'a> {
+fn without_head<'a>(
+    connection: &'a Connection,
+    times: Times,
+    status: u16,
+    reason: &'a str,
+) -> AccessRecord<'a> {
     AccessRecord {
         entry_point: connection.entry_point.id,
-        tls: connection.tls.is_some(),
+        tls: connection.tls_details(),
         peer: connection.peer,
         client: peer_address(connection.peer),
         request: None,

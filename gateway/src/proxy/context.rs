@@ -25,7 +25,7 @@ use crate::rejection::Rejection;
 use crate::snapshot::service::{OpenRequest, Service, Upstream};
 use crate::snapshot::tls::TlsPolicy;
 use crate::snapshot::{EntryPointId, Route, Snapshot, SnapshotReader};
-use crate::telemetry::Recorder;
+use crate::telemetry::{Recorder, TlsDetails};
 
 /// Shared by everything on the hot path of one gateway.
 #[derive(Debug)]
@@ -129,7 +129,10 @@ pub(super) struct EntryPointState {
     pub(super) limits: Limits,
     pub(super) transport: Transport,
     pub(super) h2c: bool,
+    /// ACME challenges are answered by routers too.
     pub(super) acme_by_pass: bool,
+    /// A certificate resolver has its HTTP challenge here.
+    pub(super) answers_challenges: bool,
     pub(super) max_concurrent_streams: u32,
     pub(super) http: EntryPointHttp,
     pub(super) client_source: Source,
@@ -143,7 +146,7 @@ pub(super) struct EntryPointState {
 }
 
 impl EntryPointState {
-    pub(super) fn new(id: EntryPointId, entry_point: &EntryPoint) -> Self {
+    pub(super) fn new(id: EntryPointId, entry_point: &EntryPoint, answers_challenges: bool) -> Self {
         let client_ip = &entry_point.client_ip;
         let mut trusted_hosts = Vec::new();
         let mut trusted_ranges = Vec::new();
@@ -161,6 +164,7 @@ impl EntryPointState {
             transport: entry_point.transport.clone(),
             h2c: entry_point.h2c,
             acme_by_pass: entry_point.acme_by_pass,
+            answers_challenges,
             max_concurrent_streams: entry_point.max_concurrent_streams,
             http: entry_point.http.clone(),
             client_source: match client_ip.mode {
@@ -276,6 +280,15 @@ impl Connection {
     /// How long it has been idle, in tenths of a second.
     fn idle_for(&self, now: u32) -> u32 {
         now.saturating_sub(self.idle_since.load(Ordering::Relaxed))
+    }
+
+    /// What was agreed on, where it is a TLS connection.
+    pub(super) fn tls_details(&self) -> Option<TlsDetails<'_>> {
+        self.tls.as_ref().map(|tls| TlsDetails {
+            version: tls.version,
+            cipher: tls.cipher,
+            client_subject: &tls.client_subject,
+        })
     }
 
     /// Address of the peer.

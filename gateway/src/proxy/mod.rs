@@ -33,6 +33,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use config::install::EntryPoint;
+use config::name::EntryPointName;
 use config::routing::InternalService;
 use http::request::Parts;
 use http::{HeaderValue, Method, header};
@@ -106,6 +107,9 @@ fn direct(
             _ => Err(Rejection::BadRequest("target_form")),
         };
     }
+    if let Some(next) = challenge(snapshot, connection, raw_target) {
+        return Ok((next, None));
+    }
     let Some(identity) = &context.identity else {
         return Err(Rejection::Internal("internal"));
     };
@@ -122,6 +126,25 @@ fn direct(
     Ok((next, found.target))
 }
 
+/// ACME's HTTP-01: the proof for a token, whatever the host, before every redirect. Where a certificate resolver
+/// looks for challenges, nobody else answers for them, unless the entry point lets routers do so.
+fn challenge(snapshot: &Snapshot, connection: &Connection, raw_target: &[u8]) -> Option<Next> {
+    if connection.tls.is_some() {
+        return None;
+    }
+    let token = raw_target.strip_prefix(b"/.well-known/acme-challenge/")?;
+    let token = token.split(|byte| *byte == b'?').next()?;
+    let proof = std::str::from_utf8(token).ok().and_then(|token| snapshot.challenges.http.get(token));
+    let entry_point = &connection.entry_point;
+    match proof {
+        Some(proof) => Some(Next::Answer(Answer::text(proof))),
+        None if entry_point.answers_challenges && !entry_point.acme_by_pass => {
+            Some(Next::Reject(Rejection::NoRoute))
+        }
+        None => None,
+    }
+}
+
 /// How often idle connections are looked through, at most.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
 /// How often host names among the trusted proxies are resolved again.
@@ -136,6 +159,8 @@ const CUT_LIMIT: Duration = Duration::from_secs(1);
 pub struct ProxyConfig {
     /// In the order of `Install::entry_points`: an [`EntryPointId`] is a position in it.
     pub entry_points: Vec<EntryPoint>,
+    /// Those where a certificate resolver has its HTTP challenge.
+    pub challenge_entry_points: Vec<EntryPointName>,
     /// Where each request finds its routes.
     pub snapshot: SnapshotReader,
     /// Where each request leaves its record.
@@ -191,7 +216,8 @@ impl Proxy {
             .iter()
             .enumerate()
             .map(|(position, entry_point)| {
-                Arc::new(EntryPointState::new(EntryPointId(position), entry_point))
+                let answers = config.challenge_entry_points.contains(&entry_point.name);
+                Arc::new(EntryPointState::new(EntryPointId(position), entry_point, answers))
             })
             .collect();
         let apps = entry_points

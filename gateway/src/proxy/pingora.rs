@@ -247,7 +247,7 @@ impl Gateway {
             peer: connection.peer_address(),
             client_reason: identity.client.basis.explain(),
             entry_point: connection.entry_point.id,
-            tls: connection.tls.is_some(),
+            tls: connection.tls_details(),
         };
         Some(self.shared.internal.answer(request).await.into())
     }

@@ -37,6 +37,13 @@ impl Answer {
         }
     }
 
+    /// 200 with this text.
+    pub(super) fn text(text: &str) -> Self {
+        let mut headers = HeaderMap::with_capacity(1);
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        Self { headers, body: Bytes::copy_from_slice(text.as_bytes()), ..Self::empty() }
+    }
+
     /// 200 and nothing else.
     pub(super) fn empty() -> Self {
         Self { status: StatusCode::OK, headers: HeaderMap::new(), body: Bytes::new(), closes: false }

@@ -4,16 +4,18 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use config::routing::InternalService;
+use config::routing::tls::TlsVersion;
 use http::Version;
 use http::header::{self, HeaderName};
 use http::request::Parts;
 use security::canonical::{self, Host, PathOptions};
 
-use super::context::Connection;
+use super::context::{Connection, TlsInfo};
 use super::identity::Identity;
 use crate::rejection::Rejection;
 use crate::snapshot::route_table::RequestView;
 use crate::snapshot::service::{RETRY_AFTER, Service};
+use crate::snapshot::tls::TlsPolicy;
 use crate::snapshot::{Destination, Route, Snapshot};
 
 /// Routers with the default rule mark their requests with it.
@@ -66,13 +68,41 @@ pub(super) fn find(
         client: identity.compared(),
     };
     let route = snapshot.routes.find(entry_point.id, connection.tls.is_some(), &view);
-    let destination = route.map_or(Err(Rejection::NoRoute), |route| choose(route, request));
+    let destination = match route {
+        Some(route) if is_misdirected(connection, route) => Err(Rejection::Misdirected),
+        Some(route) => choose(route, request),
+        None => Err(Rejection::NoRoute),
+    };
     let as_sent = target.authority.is_none() && path.is_as_sent() && !matches!(query, Some(Cow::Owned(_)));
     let target = (!as_sent).then(|| match &query {
         Some(query) => format!("{}?{query}", path.forwarded()),
         None => path.forwarded().to_owned(),
     });
     Ok(Found { route: route.cloned(), target, destination })
+}
+
+/// A connection that was made for one host must not reach another that asks for more: a client certificate, a newer
+/// version. Where the very options of the connection have changed since, it goes on as long as it satisfies them.
+fn is_misdirected(connection: &Connection, route: &Route) -> bool {
+    match (&connection.tls, &route.tls) {
+        (Some(tls), Some(wanted)) => {
+            !tls.policy.allows(wanted) && !(tls.policy.name == wanted.name && satisfies(tls, wanted))
+        }
+        (None, _) | (_, None) => false,
+    }
+}
+
+/// Whether the options under which a connection was made let in only those whom `wanted` lets in.
+fn satisfies(tls: &TlsInfo, wanted: &TlsPolicy) -> bool {
+    let (Ok(made), Ok(wanted)) = (&tls.policy.settings, &wanted.settings) else {
+        return false;
+    };
+    let versions = [("1.2", TlsVersion::Tls12), ("1.3", TlsVersion::Tls13)];
+    let version = versions.iter().find(|(name, _)| *name == tls.version).map(|(_, version)| *version);
+    let (lowest, highest) = (wanted.options.min_version, wanted.options.max_version);
+    made.options.client_auth == wanted.options.client_auth
+        && made.client_roots == wanted.client_roots
+        && version.is_some_and(|version| (lowest..=highest).contains(&version))
 }
 
 fn choose(route: &Arc<Route>, request: &Parts) -> Result<Chosen, Rejection> {

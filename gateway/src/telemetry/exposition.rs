@@ -11,7 +11,7 @@ use prometheus_client::metrics::MetricType;
 use smallvec::SmallVec;
 
 use super::Handshake;
-use super::metrics::{Key, Owner};
+use super::metrics::{Key, Owner, TlsKey};
 use super::streams::{StreamKey, StreamProtocol, StreamResult, StreamValues};
 use crate::snapshot::ProviderState;
 
@@ -34,6 +34,7 @@ pub(super) struct Scrape {
     pub(super) handshakes: Vec<[u64; Handshake::ALL.len()]>,
     pub(super) bounds: Arc<[f64]>,
     pub(super) requests: Vec<(Key, Values)>,
+    pub(super) tls_requests: Vec<(TlsKey, u64)>,
     pub(super) retries: Vec<(ServiceName, u64)>,
     pub(super) refusals: Vec<((usize, &'static str), u64)>,
     pub(super) streams: Vec<(StreamKey, StreamValues)>,
@@ -130,7 +131,8 @@ impl Collector for Scrape {
             "TLS handshakes of clients, by entry point and result",
             MetricType::Counter,
             self.entry_points.iter().zip(&self.handshakes).flat_map(|(name, counts)| {
-                Handshake::ALL.into_iter().zip(counts).map(move |(result, count)| (name, result, count))
+                let counts = Handshake::ALL.into_iter().zip(counts).filter(|(_, count)| **count > 0);
+                counts.map(move |(result, count)| (name, result, count))
             }),
             |metric, (name, result, count)| {
                 metric
@@ -176,6 +178,14 @@ enum Kind {
 }
 
 impl Kind {
+    fn of(owner: &Owner) -> Self {
+        match owner {
+            Owner::EntryPoint(_) => Self::EntryPoint,
+            Owner::Router(..) => Self::Router,
+            Owner::Service(_) => Self::Service,
+        }
+    }
+
     fn name(self) -> &'static str {
         match self {
             Self::EntryPoint => "entrypoint",
@@ -229,15 +239,7 @@ impl Scrape {
 
     /// The four families of one kind.
     fn encode_requests(&self, encoder: &mut DescriptorEncoder<'_>, kind: Kind) -> fmt::Result {
-        let of_kind = || {
-            self.requests.iter().filter(move |(key, _)| {
-                kind == match key.owner {
-                    Owner::EntryPoint(_) => Kind::EntryPoint,
-                    Owner::Router(..) => Kind::Router,
-                    Owner::Service(_) => Kind::Service,
-                }
-            })
-        };
+        let of_kind = || self.requests.iter().filter(move |(key, _)| kind == Kind::of(&key.owner));
         let prefix = format!("traefik_{}", kind.name());
         let what = match kind {
             Kind::EntryPoint => "an entry point",
@@ -250,6 +252,19 @@ impl Scrape {
             "requests_bytes" => values.request_bytes,
             _ => values.response_bytes,
         };
+        family(
+            encoder,
+            &format!("{prefix}_requests_tls"),
+            &format!("How many requests were processed over TLS on {what}, by version and cipher"),
+            MetricType::Counter,
+            self.tls_requests.iter().filter(|((owner, ..), _)| kind == Kind::of(owner)),
+            |metric, ((owner, version, cipher), count)| {
+                let mut labels: Labels<'_> = SmallVec::new();
+                self.push_owner(owner, &mut labels);
+                labels.extend([("tls_cipher", *cipher), ("tls_version", *version)]);
+                metric.encode_family(&labels.as_slice())?.encode_counter::<NoLabelSet, _, u64>(count, None)
+            },
+        )?;
         for (metric_name, help) in [
             ("requests", format!("How many requests were processed on {what}, {split}")),
             ("requests_bytes", format!("Total size of request bodies on {what} in bytes, {split}")),
@@ -296,25 +311,33 @@ impl Scrape {
     }
 
     /// Labels in alphabetical order, as Traefik writes them.
-    fn labels<'a>(&'a self, key: &'a Key, code: &'a str) -> SmallVec<[(&'static str, &'a str); 5]> {
-        let mut labels = SmallVec::new();
+    /// In the order of their names.
+    fn labels<'a>(&'a self, key: &'a Key, code: &'a str) -> Labels<'a> {
+        let mut labels: Labels<'_> = SmallVec::new();
         labels.push(("code", code));
-        if let Owner::EntryPoint(position) = &key.owner {
-            labels.push(("entrypoint", self.entry_points.get(*position).map_or("", EntryPointName::as_str)));
-        }
-        labels.push(("method", key.method));
-        labels.push(("protocol", key.protocol));
-        match &key.owner {
-            Owner::EntryPoint(_) => {}
-            Owner::Router(router, service) => {
-                labels.push(("router", router.as_str()));
-                labels.push(("service", service.as_ref().map_or("", ServiceName::as_str)));
-            }
-            Owner::Service(service) => labels.push(("service", service.as_str())),
-        }
+        self.push_owner(&key.owner, &mut labels);
+        labels.extend([("method", key.method), ("protocol", key.protocol)]);
+        labels.sort_unstable_by_key(|(name, _)| *name);
         labels
     }
+
+    fn push_owner<'a>(&'a self, owner: &'a Owner, labels: &mut Labels<'a>) {
+        match owner {
+            Owner::EntryPoint(position) => {
+                let name = self.entry_points.get(*position).map_or("", EntryPointName::as_str);
+                labels.push(("entrypoint", name));
+            }
+            Owner::Router(router, service) => labels.extend([
+                ("router", router.as_str()),
+                ("service", service.as_ref().map_or("", ServiceName::as_str)),
+            ]),
+            Owner::Service(service) => labels.push(("service", service.as_str())),
+        }
+    }
 }
+
+/// Names and values.
+type Labels<'a> = SmallVec<[(&'static str, &'a str); 5]>;
 
 /// One family; nothing at all where it has no series.
 fn family<T>(

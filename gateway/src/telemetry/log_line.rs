@@ -171,7 +171,7 @@ impl LineFormat {
         object.text("RequestPath", self.path(record).as_bytes(), PATH_BYTES);
         object.text("RequestPort", host_port.as_bytes(), SHORT_BYTES);
         object.text("RequestProtocol", protocol(record).as_bytes(), SHORT_BYTES);
-        object.text("RequestScheme", if record.tls { b"https" } else { b"http" }, SHORT_BYTES);
+        object.text("RequestScheme", if record.tls.is_some() { b"https" } else { b"http" }, SHORT_BYTES);
         object.number("RetryAttempts", u64::from(record.retries));
         // A name without provider, or with a blank in it, would hide the whole line from CrowdSec.
         if let Some(route) = record.route.filter(|route| is_parsed_name(route.name.as_str())) {
@@ -189,6 +189,13 @@ impl LineFormat {
         // The program's own zone is UTC: an image without files has no other.
         object.raw_text("StartLocal", |line| push_rfc3339(line, record.started, true));
         object.raw_text("StartUTC", |line| push_rfc3339(line, record.started, true));
+        if let Some(tls) = record.tls {
+            object.text("TLSCipher", tls.cipher.as_bytes(), SHORT_BYTES);
+            if !tls.client_subject.is_empty() {
+                object.text("TLSClientSubject", tls.client_subject.as_bytes(), SHORT_BYTES);
+            }
+            object.text("TLSVersion", tls.version.as_bytes(), SHORT_BYTES);
+        }
         self.write_headers(&mut object, "downstream_", record.response_headers);
         let entry_point = self.entry_points.get(record.entry_point.0).map_or("", EntryPointName::as_str);
         object.text("entryPointName", entry_point.as_bytes(), SHORT_BYTES);

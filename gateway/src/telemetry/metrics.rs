@@ -60,6 +60,7 @@ pub(super) struct Metrics {
 #[derive(Debug, Default)]
 struct AllSeries {
     requests: BTreeMap<Key, Arc<Series>>,
+    tls_requests: BTreeMap<TlsKey, Arc<AtomicU64>>,
     retries: BTreeMap<ServiceName, Arc<AtomicU64>>,
     refusals: BTreeMap<(usize, &'static str), Arc<AtomicU64>>,
     /// Owners that the snapshot before the current one no longer had.
@@ -74,6 +75,9 @@ pub(super) struct Key {
     pub(super) method: &'static str,
     pub(super) protocol: &'static str,
 }
+
+/// One label set of the `*_requests_tls` families: for what, version, cipher.
+pub(super) type TlsKey = (Owner, &'static str, &'static str);
 
 /// What a series is counted for.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -99,6 +103,7 @@ struct Series {
 struct Counters {
     key: CountersKey,
     series: SmallVec<[Arc<Series>; 3]>,
+    tls: SmallVec<[Arc<AtomicU64>; 3]>,
     refusals: Option<Arc<AtomicU64>>,
 }
 
@@ -110,6 +115,8 @@ struct CountersKey {
     code: u16,
     method: &'static str,
     protocol: &'static str,
+    /// Version and cipher.
+    tls: Option<(&'static str, &'static str)>,
     refusal: Option<&'static str>,
 }
 
@@ -201,6 +208,9 @@ impl Metrics {
             for series in &counters.series {
                 series.add(record, &self.bounds);
             }
+            for requests in &counters.tls {
+                requests.fetch_add(1, Ordering::Relaxed);
+            }
             if let Some(refusals) = &counters.refusals {
                 refusals.fetch_add(1, Ordering::Relaxed);
             }
@@ -231,7 +241,12 @@ impl Metrics {
         {
             owners.push(Owner::Service(service.clone()));
         }
+        let mut tls = SmallVec::new();
         for owner in owners {
+            if let Some((version, cipher)) = key.tls {
+                let key = (owner.clone(), version, cipher);
+                tls.push(Arc::clone(all.tls_requests.entry(key).or_default()));
+            }
             let key = Key { owner, code: key.code, method: key.method, protocol: key.protocol };
             series.push(Arc::clone(
                 all.requests.entry(key).or_insert_with(|| Arc::new(Series::new(self.bounds.len()))),
@@ -239,7 +254,7 @@ impl Metrics {
         }
         let refusals =
             key.refusal.map(|reason| Arc::clone(all.refusals.entry((key.entry_point, reason)).or_default()));
-        Counters { key, series, refusals }
+        Counters { key, series, tls, refusals }
     }
 
     pub(super) fn published(&self, snapshot: &Snapshot, now: SystemTime) {
@@ -273,15 +288,17 @@ impl Metrics {
             return;
         }
         all.requests.retain(|key, _| !owners.contains(&key.owner));
+        all.tls_requests.retain(|(owner, ..), _| !owners.contains(owner));
         self.generation.fetch_add(1, Ordering::Release);
     }
 
     pub(super) fn render(&self, snapshot: &Snapshot, dropped_lines: u64, exposition: Exposition) -> String {
         let mut registry = Registry::default();
-        let (requests, retries, refusals) = {
+        let (requests, tls_requests, retries, refusals) = {
             let mut all = self.series.lock();
             let taken = (
                 all.requests.iter().map(|(key, series)| (key.clone(), series.read())).collect(),
+                all.tls_requests.iter().map(|(key, count)| (key.clone(), load(count))).collect(),
                 all.retries.iter().map(|(service, count)| (service.clone(), load(count))).collect(),
                 all.refusals.iter().map(|(key, count)| (*key, load(count))).collect(),
             );
@@ -302,6 +319,7 @@ impl Metrics {
             handshakes: self.handshakes.iter().map(|counts| counts.each_ref().map(load)).collect(),
             bounds: Arc::clone(&self.bounds),
             requests,
+            tls_requests,
             retries,
             refusals,
             streams: self.streams.read(),
@@ -400,6 +418,7 @@ struct CountersKeyRef<'a> {
     code: u16,
     method: &'static str,
     protocol: &'static str,
+    tls: Option<(&'static str, &'static str)>,
     refusal: Option<&'static str>,
 }
 
@@ -417,6 +436,7 @@ impl<'a> CountersKeyRef<'a> {
             code,
             method: record.request.map_or("EXTENSION_METHOD", |request| method(&request.method)),
             protocol,
+            tls: record.tls.map(|tls| (tls.version, tls.cipher)),
             refusal: refusal(record),
         }
     }
@@ -430,6 +450,7 @@ impl<'a> CountersKeyRef<'a> {
         // Both come from short lists whose items differ in their first bytes or their length.
         self.method.hash(&mut hasher);
         self.protocol.hash(&mut hasher);
+        self.tls.map(|(_, cipher)| cipher).hash(&mut hasher);
         hasher.finish()
     }
 
@@ -438,6 +459,7 @@ impl<'a> CountersKeyRef<'a> {
             && self.code == key.code
             && self.method == key.method
             && self.protocol == key.protocol
+            && self.tls == key.tls
             && self.refusal == key.refusal
             && self.router == key.router.as_ref()
             && self.service == key.service.as_ref()
@@ -451,6 +473,7 @@ impl<'a> CountersKeyRef<'a> {
             code: self.code,
             method: self.method,
             protocol: self.protocol,
+            tls: self.tls,
             refusal: self.refusal,
         }
     }

@@ -31,8 +31,8 @@ pub use self::streams::{StreamProtocol, StreamRecord, StreamResult};
 pub struct AccessRecord<'a> {
     /// Where it arrived.
     pub entry_point: EntryPointId,
-    /// Over TLS.
-    pub tls: bool,
+    /// What was agreed on, where it is a TLS connection.
+    pub tls: Option<TlsDetails<'a>>,
     /// TCP peer and port; none on a Unix socket.
     pub peer: Option<std::net::SocketAddr>,
     /// Believed client address.
@@ -77,6 +77,17 @@ pub struct AccessRecord<'a> {
     pub reason: &'a str,
     /// Its identifier (`X-Request-Id`).
     pub request_id: &'a str,
+}
+
+/// What a TLS handshake agreed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TlsDetails<'a> {
+    /// `1.2`, `1.3`.
+    pub version: &'static str,
+    /// `TLS_AES_128_GCM_SHA256`.
+    pub cipher: &'static str,
+    /// Subject of the client's certificate; empty without one.
+    pub client_subject: &'a str,
 }
 
 /// Where the hot path leaves what it knows: once for every request, whatever its end, and once for each client

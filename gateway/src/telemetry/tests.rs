@@ -32,6 +32,7 @@ struct Sample {
     route: Option<Arc<Route>>,
     service: Option<Arc<Service>>,
     status: u16,
+    tls: Option<TlsDetails<'static>>,
     retries: u32,
     duration: Duration,
     grpc_status: Option<u16>,
@@ -55,6 +56,7 @@ impl Sample {
             route: Some(route("app@file", Destination::Service(Arc::clone(&service)))),
             service: Some(service),
             status: 404,
+            tls: None,
             retries: 0,
             duration: Duration::from_micros(3250),
             grpc_status: None,
@@ -75,7 +77,7 @@ impl Sample {
         let headers = HeaderMap::new();
         use_record(&AccessRecord {
             entry_point: EntryPointId(0),
-            tls: false,
+            tls: self.tls,
             peer: self.peer,
             client: self.client,
             request: Some(&self.request),
@@ -528,6 +530,36 @@ fn metrics_have_traefiks_names_and_labels() {
     let text = telemetry.render(&snapshot, Exposition::OpenMetrics);
     assert!(text.contains("# TYPE traefik_config_reloads counter\n"), "{text}");
     assert!(text.ends_with("# EOF\n"), "{text}");
+}
+
+#[test]
+fn what_tls_agreed_on_is_logged_and_counted() {
+    let directory = tempfile::tempdir().unwrap();
+    let (telemetry, _) = telemetry(directory.path());
+    let mut sample = Sample::new();
+    sample.with(|record| telemetry.record(record));
+    let cipher = "TLS_AES_128_GCM_SHA256";
+    sample.tls = Some(TlsDetails { version: "1.3", cipher, client_subject: "CN=\"me\",O=Tests" });
+    sample.with(|record| telemetry.record(record));
+    telemetry.handshake(EntryPointId(0), Handshake::Full);
+    telemetry.handshake(EntryPointId(0), Handshake::UnknownName);
+    let line = parsed(&sample.line(&json()));
+    assert_eq!(line["RequestScheme"], "https");
+    assert_eq!(line["TLSVersion"], "1.3");
+    assert_eq!(line["TLSCipher"], cipher);
+    assert_eq!(line["TLSClientSubject"], "CN=\"me\",O=Tests");
+    let text = telemetry.render(&snapshot(1, true), Exposition::Prometheus);
+    for expected in [
+        r#"traefik_entrypoint_requests_tls_total{entrypoint="web",tls_cipher="C",tls_version="1.3"} 1"#,
+        r#"traefik_router_requests_tls_total{router="app@file",service="app@file",tls_cipher="C",tls_version="1.3"} 1"#,
+        r#"traefik_service_requests_tls_total{service="app@file",tls_cipher="C",tls_version="1.3"} 1"#,
+        r#"traefik_entrypoint_requests_total{code="404",entrypoint="web",method="GET",protocol="http"} 2"#,
+        r#"hearthgate_tls_handshakes_total{entrypoint="web",result="full"} 1"#,
+        r#"hearthgate_tls_handshakes_total{entrypoint="web",result="unknown_name"} 1"#,
+    ] {
+        let expected = expected.replace("\"C\"", &format!("{cipher:?}"));
+        assert!(text.contains(&format!("{expected}\n")), "{expected}\n{text}");
+    }
 }
 
 #[test]

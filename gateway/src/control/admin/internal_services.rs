@@ -74,7 +74,15 @@ fn whoami(request: &InternalRequest<'_>) -> Answer {
     let _ = writeln!(page, "Client: {}", request.client);
     let _ = writeln!(page, "Why: {}", request.client_reason);
     let _ = writeln!(page, "Peer: {peer}");
-    let _ = writeln!(page, "TLS: {}", if request.tls { "yes" } else { "no" });
+    let _ = match request.tls {
+        None => writeln!(page, "TLS: no"),
+        Some(tls) if tls.client_subject.is_empty() => {
+            writeln!(page, "TLS: {}, {}", tls.version, tls.cipher)
+        }
+        Some(tls) => {
+            writeln!(page, "TLS: {}, {}, client {}", tls.version, tls.cipher, tls.client_subject)
+        }
+    };
     let _ = writeln!(page);
     let target = head.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
     let _ = writeln!(page, "{} {target} {version}", head.method);

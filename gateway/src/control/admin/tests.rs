@@ -470,7 +470,7 @@ async fn internal(fixture: &Fixture, service: InternalService, method: &str, pat
             peer: Some("203.0.113.7".parse().unwrap()),
             client_reason: "the rightmost address in X-Forwarded-For that is no trusted proxy",
             entry_point: EntryPointId(0),
-            tls: false,
+            tls: None,
         })
         .await
 }

@@ -16,7 +16,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use config::Origin;
 use config::install::{EntryPoint, Install};
-use config::name::RouterName;
+use config::name::{EntryPointName, RouterName};
 use config::routing::tls::RouterTls;
 use config::routing::{
     InternalService, Observability, Router, Routing, Scheme, Server, Service, Standing, Target,
@@ -124,6 +124,7 @@ impl Drop for TestProxy {
 struct Setup {
     routing: Routing,
     entry_point: EntryPoint,
+    challenges: Vec<EntryPointName>,
     workarounds: Workarounds,
 }
 
@@ -133,6 +134,7 @@ impl Setup {
         Self {
             routing: Routing::default(),
             entry_point: install.entry_points.into_iter().next().unwrap(),
+            challenges: Vec::new(),
             workarounds: Workarounds::ALL,
         }
     }
@@ -203,6 +205,7 @@ impl Setup {
         let records = Arc::new(Records::default());
         let config = ProxyConfig {
             entry_points: install.entry_points.clone(),
+            challenge_entry_points: self.challenges,
             snapshot,
             telemetry: Arc::clone(&records) as _,
             internal: Arc::new(Whoami),
