@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use config::install::{EntryPoint, Install, ListenAddress};
+use config::install::{Install, ListenAddress};
 use config::name::EntryPointName;
 use config::{Origin, Problem};
 use discovery::{DockerProvider, FileProvider, Provider, TableProvider};
@@ -18,6 +18,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::control::admin::{self, AdminAddress, AdminListener, AdminParts, AdminServices, AdminState};
 use crate::control::certificates::{CertificateHandle, Certificates, CertificatesParts};
+use crate::control::health;
 use crate::control::reconciler::{Reconciler, ReloadError, ReloadHandle, ReloadReport};
 use crate::control::{Clock, Readiness, ReadinessReport};
 use crate::lifecycle::{Lifecycle, LifecycleReader, Phase};
@@ -67,6 +68,8 @@ impl fmt::Debug for Environment {
 pub enum BoundAddress {
     /// TCP, with the port that the system chose for port 0.
     Tcp(SocketAddr),
+    /// UDP, likewise.
+    Udp(SocketAddr),
     /// A Unix socket.
     Unix(PathBuf),
 }
@@ -74,7 +77,7 @@ pub enum BoundAddress {
 impl fmt::Display for BoundAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Tcp(address) => address.fmt(f),
+            Self::Tcp(address) | Self::Udp(address) => address.fmt(f),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
@@ -248,13 +251,14 @@ fn start(
         readiness: readiness.clone(),
         reload: reload.clone(),
         bound: match &admin {
-            BoundAddress::Tcp(address) => AdminAddress::Tcp(*address),
+            BoundAddress::Tcp(address) | BoundAddress::Udp(address) => AdminAddress::Tcp(*address),
             BoundAddress::Unix(_) => AdminAddress::Unix,
         },
         started: now(),
     });
     control_plane.spawn(reconciler.with_problems(found).run());
     control_plane.spawn(certificates.run());
+    control_plane.spawn(health::run(snapshot.clone()));
     control_plane.spawn(serve_admin(admin_listener, Arc::clone(&admin_state), lifecycle.reader()));
 
     let proxy = Proxy::new(ProxyConfig {
@@ -333,8 +337,7 @@ fn providers(install: &Install, variables: &discovery::Environment) -> Vec<Box<d
 /// Binds all entry points, or none. Where nothing was configured, a port that cannot be had gives way to another.
 fn bind_entry_points(install: &mut Install, problems: &mut Vec<Problem>) -> Result<Vec<Listener>, BindError> {
     let mut listeners = Vec::with_capacity(install.entry_points.len());
-    let over_tcp = |(_, entry_point): &(usize, &mut EntryPoint)| entry_point.udp.is_none();
-    for (index, entry_point) in install.entry_points.iter_mut().enumerate().filter(over_tcp) {
+    for (index, entry_point) in install.entry_points.iter_mut().enumerate() {
         let id = EntryPointId(index);
         let listener = match (Listener::bind(id, entry_point), entry_point.fallback_port) {
             (Ok(listener), _) => listener,
@@ -378,6 +381,9 @@ fn redirect_to_bound_ports(install: &mut Install) {
 
 fn bound(listener: &Listener, install: &Install) -> BoundAddress {
     match (listener.local_addr(), &install.entry_points[listener.id().0].address) {
+        (Some(address), _) if install.entry_points[listener.id().0].udp.is_some() => {
+            BoundAddress::Udp(address)
+        }
         (Some(address), _) => BoundAddress::Tcp(address),
         (None, ListenAddress::Unix { path, .. }) => BoundAddress::Unix(path.clone()),
         (None, other) => unreachable!("a TCP listener knows its address: {other:?}"),
@@ -387,10 +393,12 @@ fn bound(listener: &Listener, install: &Install) -> BoundAddress {
 /// `written`, with the port or the socket that was really bound.
 fn in_force(written: &ListenAddress, bound: &BoundAddress) -> ListenAddress {
     match (written, bound) {
-        (ListenAddress::AnyAddress { .. }, BoundAddress::Tcp(bound)) => {
+        (ListenAddress::AnyAddress { .. }, BoundAddress::Tcp(bound) | BoundAddress::Udp(bound)) => {
             ListenAddress::AnyAddress { port: bound.port() }
         }
-        (ListenAddress::Address(_), BoundAddress::Tcp(bound)) => ListenAddress::Address(*bound),
+        (ListenAddress::Address(_), BoundAddress::Tcp(bound) | BoundAddress::Udp(bound)) => {
+            ListenAddress::Address(*bound)
+        }
         (ListenAddress::Unix { .. }, _) => written.clone(),
         (_, BoundAddress::Unix(path)) => ListenAddress::Unix { path: path.clone(), mode: SOCKET_MODE },
     }
@@ -416,7 +424,9 @@ impl AdminSocket {
                 listener: AdminListener::Unix(socket),
                 file: Some(file),
             },
-            (ListeningSocket::Unix(..), other) => unreachable!("a Unix socket was bound for {other:?}"),
+            (ListeningSocket::Unix(..) | ListeningSocket::Udp(..), other) => {
+                unreachable!("another kind of socket was bound for {other:?}")
+            }
         })
     }
 }
@@ -535,6 +545,7 @@ mod tests {
     fn tcp(address: &BoundAddress) -> SocketAddr {
         match address {
             BoundAddress::Tcp(address) => *address,
+            BoundAddress::Udp(address) => panic!("UDP: {address}"),
             BoundAddress::Unix(path) => panic!("a Unix socket: {}", path.display()),
         }
     }

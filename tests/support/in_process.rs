@@ -55,14 +55,14 @@ impl TestGateway {
     pub fn web(&self) -> SocketAddr {
         match self.running.address("web") {
             Some(BoundAddress::Tcp(address)) => *address,
-            Some(BoundAddress::Unix(_)) | None => panic!("web listens on TCP"),
+            Some(BoundAddress::Unix(_) | BoundAddress::Udp(_)) | None => panic!("web listens on TCP"),
         }
     }
 
     /// Its admin listener.
     pub fn admin(&self) -> Address {
         match self.running.admin() {
-            BoundAddress::Tcp(address) => Address::Tcp(*address),
+            BoundAddress::Tcp(address) | BoundAddress::Udp(address) => Address::Tcp(*address),
             BoundAddress::Unix(path) => Address::Unix(path.clone()),
         }
     }

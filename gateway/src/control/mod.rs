@@ -3,6 +3,7 @@
 
 pub mod admin;
 pub mod certificates;
+pub(crate) mod health;
 pub mod reconciler;
 
 use std::fmt;

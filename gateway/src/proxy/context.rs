@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use config::install::{ClientIpMode, EntryPoint, EntryPointHttp, Limits, Transport, TrustedProxy};
+use config::name::RouterName;
 use http::HeaderValue;
 use parking_lot::Mutex;
 use security::client_ip::{NO_ADDRESS, Source, TrustedProxies};
@@ -25,7 +26,7 @@ use crate::rejection::Rejection;
 use crate::snapshot::service::{OpenRequest, Service, Upstream};
 use crate::snapshot::tls::TlsPolicy;
 use crate::snapshot::{EntryPointId, Route, Snapshot, SnapshotReader};
-use crate::telemetry::{Recorder, TlsDetails};
+use crate::telemetry::{Recorder, StreamProtocol, TlsDetails};
 
 /// Shared by everything on the hot path of one gateway.
 #[derive(Debug)]
@@ -436,6 +437,33 @@ impl Connections {
             }
             closed.await;
         }
+    }
+}
+
+/// Counts a connection or flow that a server has among the open ones until dropped.
+#[derive(Debug)]
+pub(super) struct OpenStreamRecord {
+    shared: Arc<Shared>,
+    entry_point: EntryPointId,
+    protocol: StreamProtocol,
+    router: RouterName,
+}
+
+impl OpenStreamRecord {
+    pub(super) fn new(
+        shared: &Arc<Shared>,
+        entry_point: EntryPointId,
+        protocol: StreamProtocol,
+        router: &RouterName,
+    ) -> Self {
+        shared.recorder.stream_opened(entry_point, protocol, router);
+        Self { shared: Arc::clone(shared), entry_point, protocol, router: router.clone() }
+    }
+}
+
+impl Drop for OpenStreamRecord {
+    fn drop(&mut self) {
+        self.shared.recorder.stream_closed(self.entry_point, self.protocol, &self.router);
     }
 }
 

@@ -4,6 +4,7 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use config::install::{EntryPoint, ListenAddress};
 use config::name::EntryPointName;
@@ -29,6 +30,8 @@ pub(crate) enum ListeningSocket {
     Tcp(std::net::TcpListener),
     /// Unix; the file is removed when the listener goes.
     Unix(std::os::unix::net::UnixListener, SocketFile),
+    /// UDP, and how long a flow may be silent.
+    Udp(std::net::UdpSocket, Duration),
 }
 
 /// The file of a Unix socket, removed on drop.
@@ -58,7 +61,12 @@ impl Listener {
     /// Binds and listens. Needs no runtime; may be called before privileges are dropped. `id` is the position of
     /// the entry point in `Install::entry_points`.
     pub fn bind(id: EntryPointId, entry_point: &EntryPoint) -> Result<Self, BindError> {
-        match listen(&entry_point.address, entry_point.reuse_port) {
+        let bound = match &entry_point.udp {
+            None => listen(&entry_point.address, entry_point.reuse_port),
+            Some(settings) => receive(&entry_point.address, entry_point.reuse_port)
+                .map(|socket| ListeningSocket::Udp(socket, settings.timeout)),
+        };
+        match bound {
             Ok(socket) => Ok(Self { id, socket, name: entry_point.name.clone() }),
             Err(source) => Err(BindError {
                 entry_point: entry_point.name.clone(),
@@ -86,6 +94,7 @@ impl Listener {
     pub fn local_addr(&self) -> Option<SocketAddr> {
         match &self.socket {
             ListeningSocket::Tcp(socket) => socket.local_addr().ok(),
+            ListeningSocket::Udp(socket, _) => socket.local_addr().ok(),
             ListeningSocket::Unix(..) => None,
         }
     }
@@ -94,7 +103,9 @@ impl Listener {
 /// Binds and listens.
 pub(crate) fn listen(address: &ListenAddress, reuse_port: bool) -> io::Result<ListeningSocket> {
     match address {
-        ListenAddress::AnyAddress { port } => any_address(*port, reuse_port),
+        ListenAddress::AnyAddress { port } => {
+            any_address(*port, |address, only_v6| tcp(address, only_v6, reuse_port)).map(ListeningSocket::Tcp)
+        }
         ListenAddress::Address(address) => {
             tcp(*address, address.is_ipv6(), reuse_port).map(ListeningSocket::Tcp)
         }
@@ -102,16 +113,23 @@ pub(crate) fn listen(address: &ListenAddress, reuse_port: bool) -> io::Result<Li
     }
 }
 
-/// IPv6 and IPv4 in one socket; IPv4 alone where the machine has no IPv6.
-fn any_address(port: u16, reuse_port: bool) -> io::Result<ListeningSocket> {
-    let both = tcp(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)), false, reuse_port);
-    let socket = match both {
-        Err(error) if no_ipv6(&error) => {
-            tcp(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)), false, reuse_port)
+/// Binds for UDP.
+fn receive(address: &ListenAddress, reuse_port: bool) -> io::Result<std::net::UdpSocket> {
+    match address {
+        ListenAddress::AnyAddress { port } => {
+            any_address(*port, |address, only_v6| udp(address, only_v6, reuse_port))
         }
+        ListenAddress::Address(address) => udp(*address, true, reuse_port),
+        ListenAddress::Unix { .. } => Err(io::ErrorKind::Unsupported.into()),
+    }
+}
+
+/// IPv6 and IPv4 in one socket; IPv4 alone where the machine has no IPv6.
+fn any_address<T>(port: u16, bind: impl Fn(SocketAddr, bool) -> io::Result<T>) -> io::Result<T> {
+    match bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)), false) {
+        Err(error) if no_ipv6(&error) => bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)), false),
         other => other,
-    };
-    socket.map(ListeningSocket::Tcp)
+    }
 }
 
 /// The machine has no IPv6, or it is switched off.
@@ -133,6 +151,19 @@ fn tcp(address: SocketAddr, only_v6: bool, reuse_port: bool) -> io::Result<std::
     socket.set_nonblocking(true)?;
     socket.bind(&SockAddr::from(address))?;
     socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+fn udp(address: SocketAddr, only_v6: bool, reuse_port: bool) -> io::Result<std::net::UdpSocket> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(only_v6)?;
+    }
+    if reuse_port {
+        socket.set_reuse_port(true)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&SockAddr::from(address))?;
     Ok(socket.into())
 }
 

@@ -22,6 +22,7 @@ mod response;
 mod route;
 mod tcp;
 mod tls;
+mod udp;
 mod upstream;
 mod upstream_tls;
 
@@ -53,6 +54,7 @@ use self::identity::Edits;
 use self::pingora::{Engine, EntryPointApp};
 use self::response::Answer;
 use self::route::Chosen;
+use self::udp::Front;
 use self::upstream::Resolver;
 use crate::internal::InternalServices;
 use crate::rejection::Rejection;
@@ -241,17 +243,20 @@ impl Proxy {
             let Some(app) = self.apps.get(listener.id.0) else {
                 continue;
             };
-            let acceptor = match listener.socket {
-                ListeningSocket::Tcp(socket) => tokio::net::TcpListener::from_std(socket).map(Acceptor::Tcp),
+            let (shared, state) = (Arc::clone(&self.shared), &app.entry_point);
+            let spawned = match listener.socket {
+                ListeningSocket::Tcp(socket) => tokio::net::TcpListener::from_std(socket)
+                    .map(|socket| tokio::spawn(accept::run(shared, Arc::clone(app), Acceptor::Tcp(socket)))),
                 ListeningSocket::Unix(socket, file) => {
-                    tokio::net::UnixListener::from_std(socket).map(|socket| Acceptor::Unix(socket, file))
+                    tokio::net::UnixListener::from_std(socket).map(|socket| {
+                        tokio::spawn(accept::run(shared, Arc::clone(app), Acceptor::Unix(socket, file)))
+                    })
                 }
+                ListeningSocket::Udp(socket, timeout) => tokio::net::UdpSocket::from_std(socket)
+                    .map(|socket| tokio::spawn(Front::new(&shared, state, socket, timeout).run())),
             };
-            match acceptor {
-                Ok(acceptor) => {
-                    let run = accept::run(Arc::clone(&self.shared), Arc::clone(app), acceptor);
-                    self.accepting.lock().push((listener.id, tokio::spawn(run).abort_handle()));
-                }
+            match spawned {
+                Ok(task) => self.accepting.lock().push((listener.id, task.abort_handle())),
                 Err(error) => {
                     tracing::error!(entry_point = &*app.entry_point.name, %error, "cannot accept connections");
                 }

@@ -24,7 +24,7 @@ use tokio::io::AsyncWriteExt;
 
 use self::connect::ConnectError;
 use super::connection::Socket;
-use super::context::{Connection, OpenConnection, Shared};
+use super::context::{Connection, OpenConnection, OpenStreamRecord, Shared};
 use super::pingora::EntryPointApp;
 use super::tls;
 use crate::snapshot::stream::{Denial, Passage, TcpRoute, TcpTls, TcpUpstream};
@@ -256,7 +256,8 @@ pub(super) async fn forward(
     drop(tried);
     record(StreamResult::Served);
     keep_alive(&socket);
-    let open = OpenRecord::new(shared, connection, &route);
+    let id = connection.entry_point.id;
+    let open = OpenStreamRecord::new(shared, id, StreamProtocol::Tcp, &route.name);
     let busy = upstream.open_stream();
     let delay = upstream.group.transport.termination_delay;
     let traffic = splice::splice(socket, server, ahead, delay).await;
@@ -289,26 +290,5 @@ fn keep_alive(socket: &Socket) {
         }
         Socket::Tls(stream) => keep_alive(stream.get_ref().0),
         Socket::Unix(_) => {}
-    }
-}
-
-/// Counts a served connection among the open ones until dropped.
-struct OpenRecord {
-    shared: Arc<Shared>,
-    connection: Arc<Connection>,
-    route: Arc<TcpRoute>,
-}
-
-impl OpenRecord {
-    fn new(shared: &Arc<Shared>, connection: &Arc<Connection>, route: &Arc<TcpRoute>) -> Self {
-        shared.recorder.stream_opened(connection.entry_point.id, StreamProtocol::Tcp, &route.name);
-        Self { shared: Arc::clone(shared), connection: Arc::clone(connection), route: Arc::clone(route) }
-    }
-}
-
-impl Drop for OpenRecord {
-    fn drop(&mut self) {
-        let id = self.connection.entry_point.id;
-        self.shared.recorder.stream_closed(id, StreamProtocol::Tcp, &self.route.name);
     }
 }
