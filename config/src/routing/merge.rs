@@ -329,10 +329,12 @@ pub fn qualify(mut providers: Vec<(ProviderName, RawRouting)>) -> (Merged, Vec<P
         }
     }
     merged.default_options_clash = default_options.len() > 1;
-    if let Some(options) = only("TLS options", default_options, &mut problems) {
+    let hint = "define it in one provider: meanwhile handshakes are refused, but for hosts with options of their own";
+    if let Some(options) = only("TLS options", hint, default_options, &mut problems) {
         merged.tls_options.insert("default".to_owned(), options);
     }
-    if let Some(store) = only("TLS store", default_stores, &mut problems) {
+    let hint = "define it in one provider";
+    if let Some(store) = only("TLS store", hint, default_stores, &mut problems) {
         merged.tls_stores.insert("default".to_owned(), store);
     }
     problems.sort();
@@ -340,14 +342,19 @@ pub fn qualify(mut providers: Vec<(ProviderName, RawRouting)>) -> (Merged, Vec<P
 }
 
 /// The one definition of `default`; of several none counts, as in Traefik.
-fn only<T>(what: &str, mut definitions: Vec<Defined<T>>, problems: &mut Vec<Problem>) -> Option<Defined<T>> {
+fn only<T>(
+    what: &str,
+    hint: &str,
+    mut definitions: Vec<Defined<T>>,
+    problems: &mut Vec<Problem>,
+) -> Option<Defined<T>> {
     if definitions.len() < 2 {
         return definitions.pop();
     }
     for definition in definitions {
         let message = format!("default {what} defined in multiple providers: none of them is used");
         let problem = Problem::error(definition.origin.clone(), format!("{what} `default`"), message);
-        problems.push(problem.with_hint("define it in one provider"));
+        problems.push(problem.with_hint(hint));
     }
     None
 }

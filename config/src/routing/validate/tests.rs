@@ -13,7 +13,7 @@ use crate::routing::merge::{self, combine};
 use crate::routing::{Standing, Target};
 
 /// What an install configuration of these flags says about routing.
-fn context(flags: &[&str]) -> Context {
+pub(super) fn context(flags: &[&str]) -> Context {
     let flags: Vec<_> = flags.iter().map(|&flag| flag.to_owned()).collect();
     let loaded = install::load::load(&flags, Vec::new(), &NoFiles).expect("the flags are good");
     let resolver = |flag: &str| {
@@ -27,7 +27,7 @@ fn context(flags: &[&str]) -> Context {
 }
 
 /// Entry points `web` and `websecure`, and certificate resolver `le`.
-const PLAIN: [&str; 3] = [
+pub(super) const PLAIN: [&str; 3] = [
     "--entryPoints.web.address=:80",
     "--entryPoints.websecure.address=:443",
     "--certificatesResolvers.le.acme.tlsChallenge=true",
@@ -46,14 +46,14 @@ impl install::load::Files for NoFiles {
 }
 
 /// A file of the file provider.
-fn file(text: &str) -> (ProviderName, RawRouting) {
+pub(super) fn file(text: &str) -> (ProviderName, RawRouting) {
     let parsed = parse_file(text, Path::new("routes.yml"), &|_| None).expect("the file parses");
     assert_eq!(parsed.problems, []);
     (ProviderName::from("file"), parsed.routing)
 }
 
 /// A running container, whose one service is at `10.0.0.<since>`.
-fn container(name: &str, since: i64, labels: &[(&str, &str)]) -> RawRouting {
+pub(super) fn container(name: &str, since: i64, labels: &[(&str, &str)]) -> RawRouting {
     let origin = Origin::container(name, format!("{name}-id"));
     let decoded = decode_labels(labels.iter().copied(), &["traefik.".to_owned()], &origin);
     assert_eq!(decoded.problems, []);
@@ -72,13 +72,13 @@ fn container(name: &str, since: i64, labels: &[(&str, &str)]) -> RawRouting {
     routing
 }
 
-fn docker(containers: Vec<RawRouting>) -> (ProviderName, RawRouting) {
+pub(super) fn docker(containers: Vec<RawRouting>) -> (ProviderName, RawRouting) {
     let (routing, problems) = combine(containers, merge::Rule::Containers);
     assert_eq!(problems, []);
     (ProviderName::from("docker"), routing)
 }
 
-fn described(routing: &Routing, problems: &[Problem]) -> String {
+pub(super) fn described(routing: &Routing, problems: &[Problem]) -> String {
     let mut text = String::new();
     for router in routing.routers.values() {
         let entry_points: Vec<_> = router.entry_points.iter().map(EntryPointName::as_str).collect();
@@ -109,7 +109,7 @@ fn described(routing: &Routing, problems: &[Problem]) -> String {
     text
 }
 
-fn check(providers: Vec<(ProviderName, RawRouting)>, context: &Context, expected: &str) {
+pub(super) fn check(providers: Vec<(ProviderName, RawRouting)>, context: &Context, expected: &str) {
     let (routing, problems) = route(providers, context);
     let expected: Vec<_> = expected.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     let found = described(&routing, &problems);
@@ -150,7 +150,7 @@ fn label_sets_in_the_wild_become_routes() {
 }
 
 /// A file with service `s` and these routers, written as flow maps.
-fn routers(routers: &str) -> (ProviderName, RawRouting) {
+pub(super) fn routers(routers: &str) -> (ProviderName, RawRouting) {
     let mut text = String::from(
         "http:\n  services:\n    s: { loadBalancer: { servers: [{ url: 'http://10.0.0.1:80' }] } }\n  routers:\n",
     );
@@ -160,7 +160,7 @@ fn routers(routers: &str) -> (ProviderName, RawRouting) {
     file(&text)
 }
 
-const SERVED: &str = "service s@file: http://10.0.0.1:80";
+pub(super) const SERVED: &str = "service s@file: http://10.0.0.1:80";
 
 #[test]
 fn a_bad_router_is_left_out_and_its_neighbours_live() {
@@ -483,7 +483,7 @@ fn two_containers_with_one_rule_are_told() {
 }
 
 /// A running container under `labelScope: container`.
-fn scoped(name: &str, since: i64, labels: &[(&str, &str)]) -> RawRouting {
+pub(super) fn scoped(name: &str, since: i64, labels: &[(&str, &str)]) -> RawRouting {
     let mut routing = container(name, since, labels);
     routing.stamp(&Standing::Up, since, &Scope::Container { id: format!("{name}-id").into() });
     routing

@@ -272,3 +272,7 @@ fn tls(
         ..UpstreamTls::default()
     })
 }
+
+#[cfg(test)]
+#[path = "transports_tests.rs"]
+mod tests;

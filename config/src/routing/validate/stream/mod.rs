@@ -208,3 +208,6 @@ fn keep<S, R>(
     }
     good
 }
+
+#[cfg(test)]
+mod tests;

@@ -118,14 +118,24 @@ fn replace(
     let name = router.name.clone();
     let written = routing.listing.routers.remove(&name);
     let mut names = Vec::new();
+    let first = places.values().next().map(|(options, _)| options.clone());
+    let gives_way =
+        places.values().all(|(options, fault)| fault.is_none() && Some(options) == first.as_ref());
+    if gives_way && places.len() == router.entry_points.len() {
+        // Everywhere the same, and so it is still the router itself.
+        if let (Some(tls), Some(options)) = (&mut router.tls, first) {
+            tls.options = options;
+        }
+        routing.listing.routers.extend(written.map(|listed| (name.clone(), listed)));
+        routing.routers.insert(name.clone(), router);
+        return vec![name];
+    }
     for (entry_point, (options, fault)) in places {
         router.entry_points.retain(|other| *other != entry_point);
-        let copy_name = match (&fault, names.is_empty() && router.entry_points.is_empty()) {
-            (Some(_), _) => RouterName::from(format!("{entry_point}-conflicted-{name}")),
-            // A router that gives way at its only place is still itself.
-            (None, true) => name.clone(),
-            (None, false) => RouterName::from(format!("{entry_point}-{name}")),
-        };
+        let copy_name = RouterName::from(match fault {
+            Some(_) => format!("{entry_point}-conflicted-{name}"),
+            None => format!("{entry_point}-{name}"),
+        });
         let mut copy =
             Router { name: copy_name.clone(), entry_points: vec![entry_point.clone()], ..router.clone() };
         if let Some(tls) = &mut copy.tls {

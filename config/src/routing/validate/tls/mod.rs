@@ -266,3 +266,6 @@ fn default_certificate(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
