@@ -248,6 +248,7 @@ impl Pebble {
                 .method(method)
                 .uri(path)
                 .header("host", format!("localhost:{}", address.port()))
+                .header("user-agent", "hearthgate-tests")
                 .body(Full::new(Bytes::from(body)))
                 .expect("a test's request is well formed");
             let response = sender.send_request(request).await.map_err(std::io::Error::other)?;
