@@ -34,7 +34,7 @@ const SETTLE: Duration = Duration::from_millis(100);
 const SETTLE_AT_MOST: Duration = Duration::from_secs(1);
 
 /// A file that was just emptied is looked at again after this: it may be about to be written.
-const EMPTY_AGAIN: Duration = Duration::from_millis(250);
+pub(crate) const EMPTY_AGAIN: Duration = Duration::from_millis(250);
 
 /// The safety net.
 const POLL: Duration = Duration::from_secs(2);
@@ -77,11 +77,11 @@ struct Found {
 
 /// Two equal stamps: very probably nothing was written in between.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stamp {
+pub struct Stamp {
     modified: Option<SystemTime>,
     /// Changes with the mode too: a file may become readable.
     changed: (i64, i64),
-    bytes: u64,
+    pub(crate) bytes: u64,
     inode: u64,
 }
 
@@ -308,7 +308,7 @@ fn look_into(folder: &Path, entries: fs::ReadDir, depth: usize, found: &mut Foun
     }
 }
 
-fn stamp(metadata: &fs::Metadata) -> Stamp {
+pub(crate) fn stamp(metadata: &fs::Metadata) -> Stamp {
     use std::os::unix::fs::MetadataExt;
     Stamp {
         modified: metadata.modified().ok(),
@@ -359,7 +359,7 @@ fn read_one(path: &Path) -> Result<String, String> {
     })
 }
 
-fn cannot(what: &str, error: &std::io::Error) -> String {
+pub(crate) fn cannot(what: &str, error: &std::io::Error) -> String {
     match error.kind() {
         std::io::ErrorKind::NotFound => "does not exist".to_owned(),
         std::io::ErrorKind::PermissionDenied => format!("cannot {what}: permission denied"),
@@ -369,14 +369,14 @@ fn cannot(what: &str, error: &std::io::Error) -> String {
 
 /// Wakes on changes. Folders and files are watched both: a file that is bind-mounted alone and rewritten in place
 /// shows no change in its folder, a file that is replaced shows none in itself.
-struct Watcher {
+pub(crate) struct Watcher {
     inner: RecommendedWatcher,
     wakes: mpsc::Receiver<()>,
     watched: BTreeSet<PathBuf>,
 }
 
 impl Watcher {
-    fn new() -> Option<Self> {
+    pub(crate) fn new() -> Option<Self> {
         let (sender, wakes) = mpsc::channel(1);
         let notice = move |event: notify::Result<notify::Event>| {
             let matters = match event.map(|event| event.kind) {
@@ -406,15 +406,19 @@ impl Watcher {
             FileSource::Directory(path) => found.absent.is_some().then_some(path),
         };
         if let Some(path) = awaited {
-            let path = if path.is_absolute() { path.clone() } else { Path::new(".").join(path) };
-            wanted.extend(path.ancestors().skip(1).find(|folder| folder.is_dir()).map(Path::to_owned));
+            wanted.extend(folder_of(path));
         }
+        self.follow_all(wanted, |path| found.files.contains_key(path));
+    }
+
+    /// Watches these files and folders, and nothing else.
+    pub(crate) fn follow_all(&mut self, wanted: BTreeSet<PathBuf>, is_file: impl Fn(&Path) -> bool) {
         for gone in self.watched.difference(&wanted) {
             let _ = self.inner.unwatch(gone);
         }
         for path in &wanted {
             // A file under the same name may be another one now.
-            if self.watched.contains(path) && !found.files.contains_key(path) {
+            if self.watched.contains(path) && !is_file(path) {
                 continue;
             }
             let _ = self.inner.unwatch(path);
@@ -426,8 +430,14 @@ impl Watcher {
     }
 }
 
+/// The folder that a file lies in, or the nearest one above it that is there.
+pub(crate) fn folder_of(path: &Path) -> Option<PathBuf> {
+    let path = if path.is_absolute() { path.to_owned() } else { Path::new(".").join(path) };
+    path.ancestors().skip(1).find(|folder| folder.is_dir()).map(Path::to_owned)
+}
+
 /// Until something changes; for ever without a watcher.
-async fn woken(watcher: &mut Option<Watcher>) {
+pub(crate) async fn woken(watcher: &mut Option<Watcher>) {
     if let Some(watcher) = watcher
         && watcher.wakes.recv().await.is_some()
     {
@@ -437,7 +447,7 @@ async fn woken(watcher: &mut Option<Watcher>) {
 }
 
 /// Until changes pause.
-async fn settle(watcher: &mut Option<Watcher>) {
+pub(crate) async fn settle(watcher: &mut Option<Watcher>) {
     let Some(watcher) = watcher else { return };
     let end = Instant::now() + SETTLE_AT_MOST;
     while Instant::now() < end {

@@ -7,6 +7,7 @@ pub mod backoff;
 pub mod docker;
 pub mod file;
 mod files;
+pub mod named;
 pub mod table;
 
 use std::sync::Arc;

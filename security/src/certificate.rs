@@ -104,6 +104,9 @@ pub enum CertificateError {
     /// PEM that cannot be read.
     #[error("it is not valid PEM")]
     Pem(#[source] rustls::pki_types::pem::Error),
+    /// The same of a private key.
+    #[error("it is not valid PEM")]
+    KeyPem(#[source] rustls::pki_types::pem::Error),
     /// A leaf that cannot be parsed.
     #[error("its first certificate cannot be parsed")]
     Parse,
@@ -128,7 +131,7 @@ impl Certificate {
             CertificateDer::pem_slice_iter(chain).collect::<Result<_, _>>().map_err(CertificateError::Pem)?;
         let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| match error {
             rustls::pki_types::pem::Error::NoItemsFound => CertificateError::NoKey,
-            other => CertificateError::Pem(other),
+            other => CertificateError::KeyPem(other),
         })?;
         Self::new(chain, key, source)
     }
@@ -264,7 +267,8 @@ fn text<'a>(mut values: impl Iterator<Item = &'a x509_parser::x509::AttributeTyp
 fn key_kind(certificate: &X509Certificate<'_>) -> (&'static str, usize) {
     match certificate.public_key().parsed() {
         Ok(PublicKey::RSA(key)) => ("RSA", key.key_size()),
-        Ok(PublicKey::EC(point)) => ("ECDSA", point.key_size()),
+        // The size counts whole bytes; P-521 has a bit in its last one.
+        Ok(PublicKey::EC(point)) => ("ECDSA", if point.key_size() > 512 { 521 } else { point.key_size() }),
         Ok(_) | Err(_) => {
             if certificate.public_key().algorithm.algorithm == oid::OID_SIG_ED25519 {
                 ("Ed25519", 256)
@@ -326,4 +330,4 @@ fn names(certificate: &X509Certificate<'_>) -> Result<Box<[Box<str>]>, Certifica
 
 #[cfg(test)]
 #[path = "certificate_tests.rs"]
-mod tests;
+pub(crate) mod tests;

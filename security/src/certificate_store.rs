@@ -99,12 +99,14 @@ impl CertificateStore {
         self.all.iter()
     }
 
-    /// Whether one of the certificates names this, exactly or by wildcard; a wildcard names itself.
+    /// Whether one of the certificates names this, exactly or by wildcard; a wildcard names itself. The default one
+    /// counts: it is what the name gets.
     pub fn covers(&self, name: &str) -> bool {
-        match name.strip_prefix('*') {
+        let found = match name.strip_prefix('*') {
             Some(suffix) => self.wildcards.contains_key(suffix),
             None => self.find(name).is_some(),
-        }
+        };
+        found || self.default.as_ref().is_some_and(|default| default.covers(name))
     }
 
     /// Whether this certificate is the one that some name gets; the default one is.

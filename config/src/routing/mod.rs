@@ -20,7 +20,7 @@ use std::sync::Arc;
 pub use in_step::InStep;
 
 use self::stream::{Tcp, TcpServiceKind, Udp};
-use self::tls::{DefaultCertificate, Pem, RouterTls, Tls};
+use self::tls::{CertificateSource, DefaultCertificate, Pem, RouterTls, Tls};
 use self::transport::Transport;
 
 use crate::name::{EntryPointName, MiddlewareName, RouterName, ServiceName};
@@ -47,23 +47,30 @@ pub struct Routing {
 }
 
 impl Routing {
-    /// Everything in PEM that it names: certificates and keys, who may have signed clients' and servers'
-    /// certificates. In no order, and more than once what is named more than once.
-    pub fn pems(&self) -> impl Iterator<Item = &Pem> {
-        let certificates = self.tls.certificates.iter().chain(match &self.tls.default_certificate {
+    /// Every pair that names are served with: `tls.certificates`, and the default certificate's.
+    pub fn pairs(&self) -> impl Iterator<Item = &CertificateSource> {
+        self.tls.certificates.iter().chain(match &self.tls.default_certificate {
             DefaultCertificate::Pair(pair) => Some(pair),
             DefaultCertificate::Generated | DefaultCertificate::Resolver { .. } => None,
-        });
+        })
+    }
+
+    /// Everything else in PEM that it names: who may have signed clients' and servers' certificates, and what servers
+    /// are shown. In no order, and more than once what is named more than once.
+    pub fn trust(&self) -> impl Iterator<Item = &Pem> {
         let options = self.tls.options.values().filter_map(|options| options.as_ref().ok());
         let http = self.services.values().map(|service| &service.transport.tls);
         let tcp = self.tcp.services.values().filter_map(|service| match &service.kind {
             TcpServiceKind::Servers { transport, .. } => Some(&transport.tls),
             TcpServiceKind::Weighted(_) => None,
         });
-        certificates
-            .flat_map(|pair| [&pair.chain, &pair.key])
-            .chain(options.flat_map(|options| options.client_auth.roots()))
-            .chain(http.chain(tcp).flat_map(tls::UpstreamTls::pems))
+        let roots = options.flat_map(|options| options.client_auth.roots());
+        roots.chain(http.chain(tcp).flat_map(tls::UpstreamTls::pems))
+    }
+
+    /// Everything in PEM that it names.
+    pub fn pems(&self) -> impl Iterator<Item = &Pem> {
+        self.pairs().flat_map(|pair| [&pair.chain, &pair.key]).chain(self.trust())
     }
 }
 

@@ -4,6 +4,7 @@
 pub mod admin;
 pub mod certificates;
 pub(crate) mod health;
+pub mod material;
 pub mod reconciler;
 
 use std::fmt;

@@ -43,6 +43,11 @@ impl Files {
         }
     }
 
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+
     /// What is known of a file.
     pub fn get(&self, path: &std::path::Path) -> Option<&Result<File, Arc<str>>> {
         self.0.get(path)

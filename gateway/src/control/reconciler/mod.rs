@@ -17,6 +17,7 @@ pub use certificates::CertificateUpdate;
 pub use reload::{Change, ChangeKind, ReloadError, ReloadHandle, ReloadReport};
 
 use std::collections::{BTreeSet, HashMap};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,15 +27,17 @@ use config::routing::Routing;
 use config::routing::merge::qualify;
 use config::routing::validate::{Context, validate_after};
 use config::{Origin, Problem, Severity};
+use discovery::named::{self, Stamps};
 use discovery::{Freshness, Provider, ProviderChannels, Update};
 use security::certificate::Certificate;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinError, JoinSet, spawn_blocking};
 use tokio::time::{Instant, sleep_until};
 
 use self::certificates::Resolved;
 use self::reload::{Reload, all_read, read_again};
 use super::Clock;
+use super::material::Material;
 use crate::snapshot::compile::{Parts, compile};
 use crate::snapshot::{ProviderState, Snapshot, SnapshotReader, SnapshotWriter, border};
 
@@ -52,8 +55,15 @@ type Build = Arc<dyn Fn(&Sources, &Snapshot) -> Built + Send + Sync>;
 #[derive(Debug)]
 struct Built {
     snapshot: Snapshot,
-    /// Its problems without those of certificates, which come and go by themselves.
+    material: Arc<Material>,
+    base: Base,
+}
+
+/// What a build says without its certificates, whose problems come and go by themselves.
+#[derive(Debug, Clone)]
+struct Base {
     problems: Arc<[Problem]>,
+    input_refused: bool,
 }
 
 /// What a snapshot is built from.
@@ -67,6 +77,10 @@ struct Sources {
     providers: Vec<Source>,
     /// What certificate resolvers last said.
     resolved: Arc<Resolved>,
+    /// What lies in the files that the routing configuration names.
+    material: Arc<Material>,
+    /// Those of them that changed since.
+    stale: BTreeSet<Arc<Path>>,
     /// What names without a certificate get where nothing else was written.
     generated: Arc<Certificate>,
     clock: Clock,
@@ -113,8 +127,16 @@ pub struct Reconciler {
     commands: mpsc::Receiver<oneshot::Sender<ReloadReport>>,
     certificates: mpsc::Receiver<CertificateUpdate>,
     certificates_sender: mpsc::Sender<CertificateUpdate>,
-    /// Problems of the last build, without those of certificates.
-    problems: Arc<[Problem]>,
+    /// Files of the routing configuration that changed.
+    stale: mpsc::Receiver<BTreeSet<Arc<Path>>>,
+    /// What those files were like when they were read, for whoever watches them.
+    stamps: watch::Sender<Arc<Stamps>>,
+    /// Both ends of the watching, until it starts.
+    watching: Option<(watch::Receiver<Arc<Stamps>>, mpsc::Sender<BTreeSet<Arc<Path>>>)>,
+    /// When certificates are looked at again, although nothing has changed but the time.
+    look_again: Instant,
+    /// Of the last build, without what comes from certificates.
+    base: Base,
     logged: BTreeSet<Problem>,
 }
 
@@ -165,17 +187,22 @@ impl Reconciler {
             waiting.push((provider, ProviderChannels { updates: updates_sender.clone(), reloads: requests }));
         }
         let context = Arc::new(Context::new(&install));
-        let sources = Sources {
+        let mut sources = Sources {
             install,
             context,
             problems: problems.into(),
             providers: sources,
             resolved: Arc::default(),
+            material: Arc::default(),
+            stale: BTreeSet::new(),
             generated: Arc::new(generated),
             clock,
         };
-        let Built { snapshot, problems } = build(&sources, &Snapshot::empty());
+        let Built { snapshot, material, base } = build(&sources, &Snapshot::empty());
         let (writer, reader) = border(snapshot);
+        let (stale_sender, stale) = mpsc::channel(1);
+        let (stamps, stamps_receiver) = watch::channel(Arc::clone(material.stamps()));
+        sources.material = material;
         let reconciler = Self {
             build,
             sources,
@@ -188,7 +215,11 @@ impl Reconciler {
             commands,
             certificates,
             certificates_sender,
-            problems,
+            stale,
+            stamps,
+            watching: Some((stamps_receiver, stale_sender)),
+            look_again: Instant::now(),
+            base,
             logged: BTreeSet::new(),
         };
         (reconciler, reader, ReloadHandle::new(commands_sender))
@@ -216,6 +247,11 @@ impl Reconciler {
             let task = self.tasks.spawn(provider.run(channels));
             self.running.insert(task.id(), index);
         }
+        // Without watching, files are read again when the provider is asked to.
+        let watched = self.sources.install.providers.file.as_ref().is_none_or(|file| file.watch);
+        if let Some((stamps, notices)) = self.watching.take().filter(|_| watched) {
+            self.tasks.spawn(named::watch(stamps, notices));
+        }
         self.log_problems();
         let mut reload: Option<Reload> = None;
         loop {
@@ -224,6 +260,8 @@ impl Reconciler {
                 Some(update) = self.certificates.recv() => self.publish_certificates(update).await,
                 Some(update) = self.updates.recv() => self.accept(update),
                 Some(ended) = self.tasks.join_next_with_id() => self.provider_ended(ended),
+                Some(stale) = self.stale.recv() => self.publish_files(stale).await,
+                () = sleep_until(self.look_again) => self.look_at_certificates().await,
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => self.publish().await,
                 silent = all_read(&mut reload) => {
                     if let Some(reload) = reload.take() {
@@ -298,14 +336,17 @@ impl Reconciler {
     }
 
     fn publish_built(&mut self, built: Built) {
-        self.problems = built.problems;
-        self.writer.publish(Arc::new(built.snapshot));
+        let Built { snapshot, material, base } = built;
+        self.base = base;
+        self.take_material(material);
+        self.look_again_after(&snapshot);
+        self.writer.publish(Arc::new(snapshot));
     }
 
     /// The published routes once more, with the problem that their successors could not be built. The providers
     /// that brought them are held at their last good state until they say something else.
     fn go_back(&mut self, dirty: &[usize], current: &Snapshot, error: &str) -> Built {
-        let mut problems = self.problems.to_vec();
+        let mut problems = self.base.problems.to_vec();
         for index in dirty {
             let source = &mut self.sources.providers[*index];
             let problem = Problem::error(
@@ -320,13 +361,10 @@ impl Reconciler {
         }
         problems.sort();
         problems.dedup();
-        let snapshot = Snapshot {
-            version: current.version + 1,
-            problems: self.sources.with_certificate_problems(&problems),
-            input_refused: true,
-            ..Snapshot::clone(current)
-        };
-        Built { snapshot, problems: problems.into() }
+        let base = Base { problems: problems.into(), input_refused: true };
+        let next = Snapshot { version: current.version + 1, ..Snapshot::clone(current) };
+        let snapshot = self.sources.with_certificates(&base, next);
+        Built { snapshot, material: Arc::clone(&self.sources.material), base }
     }
 
     /// Asks every provider to read again.
@@ -342,7 +380,10 @@ impl Reconciler {
         while let Ok(update) = self.updates.try_recv() {
             self.accept(update);
         }
-        if self.feeds.iter().any(|feed| feed.due.is_some()) {
+        let stamps = Arc::clone(self.sources.material.stamps());
+        let stale = spawn_blocking(move || named::changed(&stamps)).await.unwrap_or_default();
+        self.sources.stale.extend(stale);
+        if !self.sources.stale.is_empty() || self.feeds.iter().any(|feed| feed.due.is_some()) {
             self.publish().await;
         }
         reload.answer(&self.writer.current(), silent);
@@ -404,13 +445,17 @@ fn build(sources: &Sources, previous: &Snapshot) -> Built {
     }
     let (routing, found) = routing_of(sources, &previous.routing);
     problems.extend(found);
-    let certificates = sources.store(&routing, &previous.certificates);
-    let parts = Parts { routing, problems, providers, files: Arc::default(), certificates };
-    let mut snapshot = compile(&sources.install, parts, previous);
-    snapshot.input_refused |= sources.providers.iter().any(|source| source.failure.is_some());
-    let problems = Arc::clone(&snapshot.problems);
-    snapshot.problems = sources.with_certificate_problems(&problems);
-    Built { snapshot, problems }
+    let material = Arc::new(Material::read(&routing, &sources.material, &sources.stale));
+    let files = Arc::clone(material.files());
+    let certificates = Arc::clone(&previous.certificates);
+    let snapshot =
+        compile(&sources.install, Parts { routing, problems, providers, files, certificates }, previous);
+    let failed = sources.providers.iter().any(|source| source.failure.is_some());
+    let base =
+        Base { problems: Arc::clone(&snapshot.problems), input_refused: snapshot.input_refused || failed };
+    let snapshot =
+        Sources { material: Arc::clone(&material), ..sources.clone() }.with_certificates(&base, snapshot);
+    Built { snapshot, material, base }
 }
 
 /// What the providers said, brought together.

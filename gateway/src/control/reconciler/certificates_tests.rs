@@ -1,0 +1,1 @@
+//! Which certificates are served, and what is said about them.
