@@ -8,6 +8,7 @@ mod in_step;
 mod item;
 pub mod labels;
 pub mod merge;
+pub mod middleware;
 pub mod raw;
 pub mod stream;
 pub mod tls;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 
 pub use in_step::InStep;
 
+use self::middleware::Middleware;
 use self::stream::{Tcp, TcpServiceKind, Udp};
 use self::tls::{CertificateSource, DefaultCertificate, Pem, RouterTls, Tls};
 use self::transport::Transport;
@@ -36,6 +38,8 @@ pub struct Routing {
     pub routers: BTreeMap<RouterName, Router>,
     /// HTTP services.
     pub services: BTreeMap<ServiceName, Service>,
+    /// HTTP middlewares that are served. Chains are taken apart where routers name them.
+    pub middlewares: BTreeMap<MiddlewareName, Middleware>,
     /// TLS: options, certificates.
     pub tls: Tls,
     /// TCP.
@@ -89,7 +93,7 @@ pub struct Router {
     pub entry_points: Vec<EntryPointName>,
     /// Serves TLS connections only if there, plain ones only if not.
     pub tls: Option<RouterTls>,
-    /// In order, the entry point's first; every one exists.
+    /// In order, the entry point's first; each is in [`Routing::middlewares`]. One that is left out is not here.
     pub middlewares: Vec<MiddlewareName>,
     /// Where a request goes.
     pub target: Target,

@@ -2,10 +2,17 @@
 //! greets where nothing was configured.
 
 use super::{Context, MAX_USER_PRIORITY};
+use crate::install::{EntryPoint, Redirection};
 use crate::name::{MiddlewareName, RouterName, ServiceName};
 use crate::problem::Origin;
 use crate::routing::InternalService;
-use crate::routing::raw::{Defined, RawMiddleware, RawRedirectRegex, RawRouter, RawStripPrefix};
+use crate::routing::middleware::RedirectScheme;
+use crate::routing::raw::{
+    Defined, RawMiddleware, RawRedirectRegex, RawRedirectScheme, RawRouter, RawStripPrefix,
+};
+
+/// Any host, but not none.
+const EVERY_HOST: &str = "HostRegexp(`^.+$`)";
 
 /// Hosts that the greeting page answers: names of this machine and bare addresses. Host names belong to
 /// containers, whose 503 must not be covered when they stop.
@@ -48,7 +55,27 @@ pub(super) fn routers(context: &Context) -> Vec<(RouterName, Defined<RawRouter>)
     if context.is_default {
         add("whoami", Vec::new(), GREETED_HOSTS.to_owned(), -MAX_USER_PRIORITY, &[]);
     }
+    routers.extend(context.entry_points.iter().filter_map(redirection_router));
     routers
+}
+
+/// What an entry point does that sends its requests to another.
+fn redirection_router(from: &EntryPoint) -> Option<(RouterName, Defined<RawRouter>)> {
+    let redirection = from.redirection.as_ref()?;
+    let name = redirection_name(from, redirection);
+    let rule = match from.acme_by_pass {
+        false => EVERY_HOST.to_owned(),
+        true => format!("{EVERY_HOST} && !PathPrefix(`/.well-known/acme-challenge/`)"),
+    };
+    let router = RawRouter {
+        entry_points: vec![from.name.to_string()],
+        middlewares: vec![format!("redirect-{name}@internal")],
+        service: "noop@internal".to_owned(),
+        rule,
+        priority: redirection.priority,
+        ..RawRouter::default()
+    };
+    Some((RouterName::from(format!("{name}@internal")), Defined::new(router, Origin::Gateway)))
 }
 
 /// Services that are on.
@@ -88,10 +115,37 @@ pub(super) fn service(context: &Context, name: &str) -> Option<Result<InternalSe
     }
 }
 
-/// Middlewares that Traefik shows in front of its dashboard; the dashboard does their work itself.
+/// Redirections of entry points.
+pub(super) fn redirections(context: &Context) -> impl Iterator<Item = (MiddlewareName, RedirectScheme)> {
+    context.entry_points.iter().filter_map(|entry_point| {
+        let redirection = entry_point.redirection.as_ref()?;
+        let name = format!("redirect-{}@internal", redirection_name(entry_point, redirection));
+        Some((MiddlewareName::from(name), RedirectScheme::of_entry_point(redirection)?))
+    })
+}
+
+/// `<from>-to-<to>`, with `-` in place of what is neither letter nor digit, as in Traefik.
+fn redirection_name(from: &EntryPoint, redirection: &Redirection) -> String {
+    let name = format!("{}-to-{}", from.name, redirection.to);
+    let words: Vec<_> = name.split(|letter: char| !letter.is_alphanumeric()).collect();
+    words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join("-")
+}
+
+/// Middlewares of the gateway's own routers: redirections, and what Traefik shows in front of its dashboard, which
+/// does their work itself.
 pub(super) fn middlewares(context: &Context) -> Vec<(MiddlewareName, RawMiddleware)> {
+    let mut middlewares: Vec<_> = redirections(context)
+        .map(|(name, redirect)| {
+            let redirect = RawRedirectScheme {
+                scheme: redirect.scheme.as_str().to_owned(),
+                port: redirect.port.unwrap_or(redirect.scheme.default_port()).to_string(),
+                permanent: redirect.permanent,
+            };
+            (name, RawMiddleware { redirect_scheme: Some(redirect), ..RawMiddleware::default() })
+        })
+        .collect();
     let Some(api) = context.api.as_ref().filter(|api| api.insecure && api.dashboard) else {
-        return Vec::new();
+        return middlewares;
     };
     let redirect = RawRedirectRegex {
         regex: format!(r"^(http:\/\/(\[[\w:.]+\]|[\w\._-]+)(:\d+)?){}\/$", api.base_path),
@@ -102,7 +156,7 @@ pub(super) fn middlewares(context: &Context) -> Vec<(MiddlewareName, RawMiddlewa
         prefixes: ["/dashboard/", "/dashboard"].map(|path| format!("{}{path}", api.base_path)).to_vec(),
         force_slash: None,
     };
-    vec![
+    middlewares.extend([
         (
             MiddlewareName::from("dashboard_redirect@internal"),
             RawMiddleware { redirect_regex: Some(redirect), ..RawMiddleware::default() },
@@ -111,5 +165,6 @@ pub(super) fn middlewares(context: &Context) -> Vec<(MiddlewareName, RawMiddlewa
             MiddlewareName::from("dashboard_stripprefix@internal"),
             RawMiddleware { strip_prefix: Some(strip), ..RawMiddleware::default() },
         ),
-    ]
+    ]);
+    middlewares
 }

@@ -1,5 +1,4 @@
-//! Middlewares: what each would do, and what follows from its not being served yet. One that restricts,
-//! authenticates, redirects, rewrites, limits or changes headers cannot be left out: what uses it answers 503.
+//! Middlewares: what each does, and what follows from its not being served yet. One that restricts, authenticates, redirects, rewrites, limits or changes headers cannot be left out: what uses it answers 503.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +6,8 @@ use super::{Context, Fault, Referrer, Users, internal, listed, names};
 use crate::name::MiddlewareName;
 use crate::problem::{Origin, Problem};
 use crate::routing::merge::Merged;
-use crate::routing::raw::{Defined, RawBuffering, RawHeaders, RawMiddleware};
+use crate::routing::middleware::{Middleware, RedirectScheme, WebScheme};
+use crate::routing::raw::{Defined, RawBuffering, RawHeaders, RawMiddleware, RawRedirectScheme};
 use crate::routing::{Listing, Status};
 
 /// Deepest nesting of chains.
@@ -16,33 +16,57 @@ const DEPTH: usize = 32;
 /// What using a middleware comes to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Effect {
-    /// It would change nothing.
-    Nothing,
-    /// It is left out, which lets nothing more through: why.
-    LeftOut(Fault),
+    /// It can be used.
+    Usable(Usable),
     /// What uses it answers 503: why.
     Unavailable(Fault),
 }
+
+/// What is done where a middleware is named that can be used.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Usable {
+    /// In order, chains taken apart; none where nothing would change.
+    pub(super) served: Vec<MiddlewareName>,
+    /// Something is left out, which lets nothing more through: what, and why.
+    pub(super) left_out: Option<Fault>,
+}
+
+impl Effect {
+    fn nothing() -> Self {
+        Self::Usable(Usable::default())
+    }
+
+    fn left_out(fault: Fault) -> Self {
+        Self::Usable(Usable { served: Vec::new(), left_out: Some(fault) })
+    }
+}
+
+/// Middlewares that are served.
+pub(super) type Served = BTreeMap<MiddlewareName, Middleware>;
 
 /// By qualified name.
 pub(super) type Effects = BTreeMap<MiddlewareName, Effect>;
 
 /// Judges every middleware; each that does not work as written is a problem.
-pub(super) fn judge(merged: &Merged, problems: &mut Vec<Problem>) -> Effects {
+pub(super) fn judge(merged: &Merged, context: &Context, problems: &mut Vec<Problem>) -> (Effects, Served) {
     let mut effects = Effects::new();
+    let mut served: Served = internal::redirections(context)
+        .map(|(name, redirect)| (name, Middleware::RedirectScheme(redirect)))
+        .collect();
     for name in merged.middlewares.keys() {
-        effect(merged, name, &mut Vec::new(), &mut effects);
+        effect(merged, name, &mut Vec::new(), &mut effects, &mut served);
     }
     for (name, effect) in &effects {
         let Some(item) = merged.middlewares.get(name) else { continue };
         let subject = format!("middleware `{}`", name.name());
         match effect {
-            Effect::Nothing => {}
-            Effect::LeftOut(fault) => problems.push(fault.warning(&item.origin, &subject)),
+            Effect::Usable(usable) => {
+                problems.extend(usable.left_out.iter().map(|fault| fault.warning(&item.origin, &subject)));
+            }
             Effect::Unavailable(fault) => problems.push(fault.error(&item.origin, &subject)),
         }
     }
-    effects
+    (effects, served)
 }
 
 /// What using the middleware comes to, chains followed.
@@ -51,6 +75,7 @@ fn effect(
     name: &MiddlewareName,
     path: &mut Vec<MiddlewareName>,
     done: &mut Effects,
+    served: &mut Served,
 ) -> Effect {
     if let Some(effect) = done.get(name) {
         return effect.clone();
@@ -73,11 +98,15 @@ fn effect(
     }
     let effect = match alone(&item.value) {
         Alone::Is(effect) => effect,
+        Alone::Serves(middleware) => {
+            served.insert(name.clone(), middleware);
+            Effect::Usable(Usable { served: vec![name.clone()], left_out: None })
+        }
         Alone::Chain(references) => {
             path.push(name.clone());
             let referrer = Referrer::new(name.provider(), &item.scope);
             let all = references.iter().map(|reference| match find(merged, referrer, reference) {
-                Ok(name) => effect(merged, &name, path, done),
+                Ok(name) => effect(merged, &name, path, done, served),
                 Err(fault) => Effect::Unavailable(fault),
             });
             let joined = join(all);
@@ -100,22 +129,24 @@ pub(super) fn find(
     referrer.resolve("middleware", reference, known, all).map(MiddlewareName::from)
 }
 
-/// What several come to: the first that is unavailable, or else the first that is left out.
+/// What several come to: the first that is unavailable, or else all that is served, and the first that is left out.
 pub(super) fn join(effects: impl Iterator<Item = Effect>) -> Effect {
-    let mut joined = Effect::Nothing;
+    let mut joined = Usable::default();
     for effect in effects {
-        match (&joined, &effect) {
-            (_, Effect::Unavailable(_)) => return effect,
-            (Effect::Nothing, Effect::LeftOut(_)) => joined = effect,
-            (Effect::Nothing | Effect::LeftOut(_) | Effect::Unavailable(_), Effect::Nothing)
-            | (Effect::LeftOut(_) | Effect::Unavailable(_), Effect::LeftOut(_)) => {}
+        match effect {
+            Effect::Unavailable(_) => return effect,
+            Effect::Usable(Usable { served, left_out }) => {
+                joined.served.extend(served);
+                joined.left_out = joined.left_out.or(left_out);
+            }
         }
     }
-    joined
+    Effect::Usable(joined)
 }
 
 enum Alone<'a> {
     Is(Effect),
+    Serves(Middleware),
     Chain(&'a [String]),
 }
 
@@ -124,7 +155,7 @@ const REFUSED: &str =
     "routers that use it answer 503 meanwhile: take it out of their list where that is safe";
 
 fn left_out(kind: &str) -> Effect {
-    Effect::LeftOut(Fault::new(format!("`{kind}` is not served yet"), WITHOUT))
+    Effect::left_out(Fault::new(format!("`{kind}` is not served yet"), WITHOUT))
 }
 
 fn refused(kind: &str) -> Effect {
@@ -181,7 +212,6 @@ fn alone(middleware: &RawMiddleware) -> Alone<'_> {
     refuse(encoded_characters.is_some(), "encodedCharacters");
     refuse(rate_limit.is_some(), "rateLimit");
     refuse(redirect_regex.is_some(), "redirectRegex");
-    refuse(redirect_scheme.is_some(), "redirectScheme");
     refuse(basic_auth.is_some(), "basicAuth");
     refuse(digest_auth.is_some(), "digestAuth");
     refuse(forward_auth.is_some(), "forwardAuth");
@@ -199,6 +229,7 @@ fn alone(middleware: &RawMiddleware) -> Alone<'_> {
     leave(retry.is_some(), "retry");
     leave(content_type.is_some(), "contentType");
     leave(grpc_web.is_some(), "grpcWeb");
+    found.extend(redirect_scheme.as_ref().map(of_redirect_scheme));
     found.extend(headers.as_ref().map(|headers| Alone::Is(of_headers(headers))));
     found.extend(buffering.as_ref().map(|buffering| Alone::Is(of_buffering(buffering))));
     found.extend(chain.as_ref().map(|chain| Alone::Chain(&chain.middlewares)));
@@ -217,6 +248,32 @@ fn alone(middleware: &RawMiddleware) -> Alone<'_> {
             "routers that use it answer 503",
         ))),
     }
+}
+
+fn of_redirect_scheme(redirect: &RawRedirectScheme) -> Alone<'static> {
+    let refuse = |text: &str, hint: &str| {
+        let hint = format!("{hint}; routers that use it answer 503");
+        Alone::Is(Effect::Unavailable(Fault::new(text, hint)))
+    };
+    if redirect.scheme.is_empty() {
+        return refuse("you must provide a target scheme", "write `scheme: https`");
+    }
+    let Some(scheme) = WebScheme::parse(&redirect.scheme) else {
+        let text = format!("`{}` is no scheme of web pages", redirect.scheme);
+        return refuse(&text, "write `scheme: https`");
+    };
+    let port = match redirect.port.as_str() {
+        "" => None,
+        text => match text.parse::<u16>() {
+            Ok(port) if port > 0 => Some(port),
+            _ => return refuse(&format!("`{text}` is no port"), "write it as `port: 8443`"),
+        },
+    };
+    Alone::Serves(Middleware::RedirectScheme(RedirectScheme {
+        scheme,
+        port: port.filter(|port| *port != scheme.default_port()),
+        permanent: redirect.permanent,
+    }))
 }
 
 /// Options that do nothing in Traefik 3 may be all there is.
@@ -238,7 +295,7 @@ fn of_headers(headers: &RawHeaders) -> Effect {
             "set an option of `headers`",
         ));
     }
-    Effect::LeftOut(Fault::new(
+    Effect::left_out(Fault::new(
         "`sslRedirect`, `sslTemporaryRedirect`, `sslHost`, `sslForceHost` and `featurePolicy` have no effect",
         "use `redirectScheme` or `permissionsPolicy`",
     ))
@@ -271,7 +328,7 @@ fn of_plugin(plugin: &BTreeMap<String, serde_json::Value>) -> Effect {
             !["false", "f", "0"].contains(&text.as_str())
         });
         if !enabled {
-            return Effect::Nothing;
+            return Effect::nothing();
         }
         return Effect::Unavailable(Fault::new(
             "the CrowdSec bouncer is not served yet",
@@ -299,8 +356,10 @@ pub(super) fn list(
 ) {
     for (name, item) in &merged.middlewares {
         let (status, errors) = match effects.get(name) {
-            Some(Effect::Nothing) | None => (Status::Enabled, Vec::new()),
-            Some(Effect::LeftOut(fault)) => (Status::Warning, vec![fault.listed()]),
+            Some(Effect::Usable(Usable { left_out: None, .. })) | None => (Status::Enabled, Vec::new()),
+            Some(Effect::Usable(Usable { left_out: Some(fault), .. })) => {
+                (Status::Warning, vec![fault.listed()])
+            }
             Some(Effect::Unavailable(fault)) => (Status::Disabled, vec![fault.listed()]),
         };
         let used_by = names(users.middlewares.get(name));

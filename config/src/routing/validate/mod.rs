@@ -132,7 +132,8 @@ pub fn validate(merged: Merged, context: &Context) -> (Routing, Vec<Problem>) {
 pub fn validate_after(previous: &Routing, merged: Merged, context: &Context) -> (Routing, Vec<Problem>) {
     let mut problems = Vec::new();
     let mut routing = Routing::default();
-    let effects = middlewares::judge(&merged, &mut problems);
+    let (effects, served) = middlewares::judge(&merged, context, &mut problems);
+    routing.middlewares = served;
     let states = services::judge(&merged, context, &effects, &mut problems);
     routing.tls = tls::build(&merged, context, &mut problems);
     tls::router::entry_points(context, &mut problems);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
-use super::middlewares::{self, Effect, Effects};
+use super::middlewares::{self, Effect, Effects, Served, Usable};
 use super::services::States;
 use super::{Context, Fault, MAX_USER_PRIORITY, Referrer, Users, internal, listed, scope, tls};
 use crate::install::EntryPoint;
@@ -34,6 +34,7 @@ pub(super) fn build(
         merged,
         context,
         effects,
+        served: &routing.middlewares,
         states,
         tls: &routing.tls,
         parents: &parents,
@@ -78,6 +79,7 @@ struct Builder<'a> {
     merged: &'a Merged,
     context: &'a Context,
     effects: &'a Effects,
+    served: &'a Served,
     states: &'a States,
     tls: &'a Tls,
     parents: &'a HashSet<String>,
@@ -94,6 +96,8 @@ struct Part {
     entry_points: Vec<EntryPointName>,
     /// Middlewares at the front that the entry point added.
     added_middlewares: usize,
+    /// Middlewares that are served, in order.
+    served: Vec<MiddlewareName>,
     observability: Observability,
 }
 
@@ -117,7 +121,7 @@ struct Findings {
 impl Builder<'_> {
     fn add(&mut self, name: &RouterName, item: &Defined<RawRouter>, refused: Option<&Fault>) {
         let (parts, unknown) = split(self.context, name, &item.value);
-        for part in parts {
+        for mut part in parts {
             let mut findings = Findings { warnings: unknown.clone(), ..Findings::default() };
             findings.disabled.extend(refused.cloned());
             if part.name != *name && self.merged.routers.contains_key(&part.name) {
@@ -131,7 +135,7 @@ impl Builder<'_> {
             self.settings(name, &part, &mut findings);
             let tls = self.tls(name, item, &part, rule.as_ref(), &mut findings);
             let target = self.target(name, item, &part, &mut findings);
-            self.middlewares(name, item, &part, &mut findings);
+            part.served = self.middlewares(name, item, &part, &mut findings);
             self.report(name, &item.origin, &findings);
             self.finish(name, item, part, (rule, tls, target), &findings);
         }
@@ -234,14 +238,17 @@ impl Builder<'_> {
         item: &Defined<RawRouter>,
         part: &Part,
         findings: &mut Findings,
-    ) {
+    ) -> Vec<MiddlewareName> {
+        let mut all = Vec::new();
         for (at, reference) in part.raw.middlewares.iter().enumerate() {
             // What an entry point adds is the operator's, and within every router's reach.
             let scope = if at < part.added_middlewares { &Scope::Shared } else { &item.scope };
             let referrer = Referrer::new(name.provider(), scope);
             if name.provider() == "internal" && reference.ends_with("@internal") {
                 let internal = MiddlewareName::from(reference.as_str());
-                self.users.middlewares.entry(internal).or_default().push(part.name.clone());
+                self.users.middlewares.entry(internal.clone()).or_default().push(part.name.clone());
+                // Those of the dashboard are shown only: it does their work itself.
+                all.extend(self.served.contains_key(&internal).then_some(internal));
                 continue;
             }
             let middleware = match middlewares::find(self.merged, referrer, reference) {
@@ -257,11 +264,15 @@ impl Builder<'_> {
                 Fault::new(text, "take it out of `middlewares` where that is safe")
             };
             match self.effects.get(&middleware) {
-                Some(Effect::Nothing) | None => {}
-                Some(Effect::LeftOut(fault)) => findings.notes.push(about(fault)),
+                Some(Effect::Usable(Usable { served, left_out })) => {
+                    all.extend(served.iter().cloned());
+                    findings.notes.extend(left_out.as_ref().map(about));
+                }
                 Some(Effect::Unavailable(fault)) => findings.unavailable.push(about(fault)),
+                None => {}
             }
         }
+        all
     }
 
     /// Where a request goes; none when a finding says why it cannot.
@@ -372,7 +383,7 @@ impl Builder<'_> {
         (rule, tls, target): (Option<Rule>, Option<RouterTls>, Option<Target>),
         findings: &Findings,
     ) {
-        let Part { name: part_name, mut raw, entry_points, observability, .. } = part;
+        let Part { name: part_name, mut raw, entry_points, served, observability, .. } = part;
         let priority = match (raw.priority, &rule) {
             (0, Some(rule)) => rule.default_priority(),
             (0, None) => i64::try_from(raw.rule.len()).unwrap_or(i64::MAX),
@@ -417,8 +428,8 @@ impl Builder<'_> {
             precedence: self.context.rank(provider),
             entry_points,
             tls,
-            // What is left out is left out here; what cannot be left out made the target unavailable.
-            middlewares: Vec::new(),
+            // What is left out is not here; what cannot be left out made the target unavailable.
+            middlewares: served,
             target,
             standing: item.standing.clone(),
             recursion_guard: default_rule,
@@ -480,6 +491,7 @@ fn split(context: &Context, name: &RouterName, raw: &RawRouter) -> (Vec<Part>, V
         raw: RawRouter { entry_points: Vec::new(), ..raw.clone() },
         entry_points: Vec::new(),
         added_middlewares: 0,
+        served: Vec::new(),
         observability: observe(Observability::default(), raw),
     };
     for &wish in &wanted {
@@ -530,6 +542,7 @@ fn on(entry_point: &EntryPoint, name: RouterName, raw: &RawRouter) -> Part {
         },
         entry_points: vec![entry_point.name.clone()],
         added_middlewares: added.len(),
+        served: Vec::new(),
         observability: observe(entry_point.observability, raw),
     }
 }

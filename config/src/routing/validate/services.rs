@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
-use super::middlewares::{self, Effect, Effects};
+use super::middlewares::{self, Effect, Effects, Usable};
 use super::transports::{self, Interned, Transports};
 use super::{Context, Fault, Referrer, Users, internal, listed, names};
 use crate::name::ServiceName;
@@ -110,13 +110,20 @@ fn service(
     };
     let mine = middlewares::join(middlewares.iter().map(|reference| {
         match middlewares::find(merged, referrer, reference) {
-            Ok(name) => effects.get(&name).cloned().unwrap_or(Effect::Nothing),
+            Ok(name) => effects.get(&name).cloned().unwrap_or_else(|| Effect::Usable(Usable::default())),
             Err(fault) => Effect::Unavailable(fault),
         }
     }));
     match mine {
-        Effect::Nothing => {}
-        Effect::LeftOut(fault) => warnings.push(fault),
+        Effect::Usable(Usable { served, left_out }) => {
+            if !served.is_empty() {
+                return Err(Fault::new(
+                    "`middlewares` of services are not served yet",
+                    "name them at the routers meanwhile; those that use the service answer 503",
+                ));
+            }
+            warnings.extend(left_out);
+        }
         Effect::Unavailable(fault) => return Err(fault),
     }
     let servers = servers(load_balancer, warnings);
