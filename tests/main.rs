@@ -8,6 +8,7 @@ mod discovery;
 mod engine;
 mod layering;
 mod protocol;
+mod redirects;
 mod reload;
 mod routing;
 mod shutdown;

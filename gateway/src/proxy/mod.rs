@@ -123,6 +123,7 @@ fn direct(
             Next::Forward
         }
         Ok(Chosen::Internal(service)) => Next::Internal(service),
+        Ok(Chosen::Answer(answer)) => Next::Answer(answer),
         Err(rejection) => Next::Reject(rejection),
     };
     Ok((next, found.target))

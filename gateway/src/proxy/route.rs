@@ -12,6 +12,8 @@ use security::canonical::{self, Host, PathOptions};
 
 use super::context::{Connection, TlsInfo};
 use super::identity::Identity;
+use super::response::Answer;
+use crate::middleware::{Asked, Outcome};
 use crate::rejection::Rejection;
 use crate::snapshot::route_table::RequestView;
 use crate::snapshot::service::{RETRY_AFTER, Service};
@@ -37,6 +39,8 @@ pub(super) struct Found {
 pub(super) enum Chosen {
     Service(Arc<Service>),
     Internal(InternalService),
+    /// A middleware answers.
+    Answer(Answer),
 }
 
 /// Finds the router and what it leads to. `Err`: what is asked has no canonical form.
@@ -68,9 +72,17 @@ pub(super) fn find(
         client: identity.compared(),
     };
     let route = snapshot.routes.find(entry_point.id, connection.tls.is_some(), &view);
+    let asked = Asked {
+        method: &request.method,
+        https: forwarded_proto(request).unwrap_or(connection.tls.is_some()),
+        host: host.name(),
+        port: host.port(),
+        path: path.forwarded(),
+        query: query.as_deref(),
+    };
     let destination = match route {
         Some(route) if is_misdirected(connection, route) => Err(Rejection::Misdirected),
-        Some(route) => choose(route, request),
+        Some(route) => choose(route, request, &asked),
         None => Err(Rejection::NoRoute),
     };
     let as_sent = target.authority.is_none() && path.is_as_sent() && !matches!(query, Some(Cow::Owned(_)));
@@ -105,7 +117,12 @@ fn satisfies(tls: &TlsInfo, wanted: &TlsPolicy) -> bool {
         && version.is_some_and(|version| (lowest..=highest).contains(&version))
 }
 
-fn choose(route: &Arc<Route>, request: &Parts) -> Result<Chosen, Rejection> {
+/// The scheme that the identity stage found and wrote into the head.
+fn forwarded_proto(request: &Parts) -> Option<bool> {
+    request.headers.get("x-forwarded-proto").map(|proto| proto == "https")
+}
+
+fn choose(route: &Arc<Route>, request: &Parts, asked: &Asked<'_>) -> Result<Chosen, Rejection> {
     if let Some(guard) = &route.recursion_guard
         && request.headers.get_all(RECURSION_GUARD).iter().any(|value| value == guard)
     {
@@ -113,6 +130,14 @@ fn choose(route: &Arc<Route>, request: &Parts) -> Result<Chosen, Rejection> {
     }
     if let Some(reason) = &route.down {
         return Err(no_server(reason));
+    }
+    // Where one of them is missing, none is asked.
+    let usable = !matches!(route.destination, Destination::Unavailable(_));
+    for middleware in route.middlewares.iter().filter(|_| usable) {
+        match middleware.handle(asked) {
+            Outcome::Continue => {}
+            Outcome::Respond(response) => return Ok(Chosen::Answer(response.into())),
+        }
     }
     match &route.destination {
         Destination::Service(service) => match &service.down {

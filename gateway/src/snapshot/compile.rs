@@ -1,11 +1,12 @@
 //! [`Routing`] and the previous [`Snapshot`] -> the next one. Pure. What did not change is the same value as before,
 //! and so live state (place in the round, counters, what is known of a server) goes on.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use config::install::Install;
-use config::name::{EntryPointName, RouterName, ServiceName, TlsOptionsName};
+use config::name::{EntryPointName, MiddlewareName, RouterName, ServiceName, TlsOptionsName};
+use config::routing::middleware::Middleware as Settings;
 use config::routing::tls::Tls;
 use config::routing::{InStep, Router, Routing, Standing, Target};
 use config::{Origin, Problem, Severity};
@@ -20,6 +21,7 @@ use super::stream::{self, EntryPointStreams};
 use super::tls::{Policies, ServerNames, TlsPolicy};
 use super::trust::Reach;
 use super::{Destination, EntryPointRoutes, ProviderState, Route, Routes, Snapshot};
+use crate::middleware::Middleware;
 
 /// What a snapshot is made of.
 #[derive(Debug, Default)]
@@ -88,6 +90,7 @@ fn compile_routes(
 ) -> Routes {
     let policies = Policies::compile(&routing.tls, files, &previous.routes.policies);
     let services = compile_services(routing, files, previous, problems);
+    let middlewares = Middlewares { now: &routing.middlewares, before: &previous.routing.middlewares };
     let mut before = InStep::new(&previous.routing.routers);
     let by_name: HashMap<RouterName, Arc<Route>, RandomState> = routing
         .routers
@@ -95,7 +98,7 @@ fn compile_routes(
         .map(|router| {
             let before = before.get(&router.name);
             let before = before.zip(previous.routes.by_name.get(&router.name));
-            (router.name.clone(), compile_route(router, &services, &policies, before))
+            (router.name.clone(), compile_route(router, &services, &policies, &middlewares, before))
         })
         .collect();
     let policy = |name: &TlsOptionsName| policies.get(name);
@@ -134,13 +137,30 @@ fn compile_services(
         .collect()
 }
 
+/// Settings of middlewares, of this snapshot and of the previous one.
+struct Middlewares<'a> {
+    now: &'a BTreeMap<MiddlewareName, Settings>,
+    before: &'a BTreeMap<MiddlewareName, Settings>,
+}
+
+impl Middlewares<'_> {
+    fn of(&self, router: &Router) -> Box<[Middleware]> {
+        router.middlewares.iter().filter_map(|name| self.now.get(name)).map(Middleware::new).collect()
+    }
+
+    fn are_the_same(&self, router: &Router) -> bool {
+        router.middlewares.iter().all(|name| self.now.get(name) == self.before.get(name))
+    }
+}
+
 fn compile_route(
     router: &Router,
     services: &HashMap<ServiceName, Arc<Service>, RandomState>,
     policies: &Policies,
+    middlewares: &Middlewares<'_>,
     before: Option<(&Router, &Arc<Route>)>,
 ) -> Arc<Route> {
-    let destination = match &router.target {
+    let mut destination = match &router.target {
         Target::Service(name) => match services.get(name) {
             Some(service) => Destination::Service(Arc::clone(service)),
             None => Destination::Unavailable(format!("service `{name}` does not exist").into()),
@@ -148,9 +168,14 @@ fn compile_route(
         Target::Internal(service) => Destination::Internal(*service),
         Target::Unavailable(reason) => Destination::Unavailable(Arc::clone(reason)),
     };
+    // What it was to be in front of is not served without it.
+    if let Some(name) = router.middlewares.iter().find(|name| !middlewares.now.contains_key(*name)) {
+        destination = Destination::Unavailable(format!("middleware `{name}` does not exist").into());
+    }
     let tls = router.tls.as_ref().map(|tls| policies.get(&tls.options));
     if let Some((before, kept)) = before
         && same_route(before, router)
+        && middlewares.are_the_same(router)
         && same_policy(kept.tls.as_ref(), tls.as_ref())
         && same_destination(&kept.destination, &destination)
     {
@@ -164,7 +189,7 @@ fn compile_route(
             Standing::Up => None,
             Standing::Down(reason) => Some(Arc::clone(reason)),
         },
-        middlewares: Box::default(),
+        middlewares: middlewares.of(router),
         destination,
         recursion_guard: router.recursion_guard.then(|| guard(&router.name)).flatten(),
         tls,

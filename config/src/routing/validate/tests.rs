@@ -12,6 +12,8 @@ use crate::routing::labels::decode_labels;
 use crate::routing::merge::{self, combine};
 use crate::routing::{Standing, Target};
 
+mod redirects;
+
 /// What an install configuration of these flags says about routing.
 pub(super) fn context(flags: &[&str]) -> Context {
     let flags: Vec<_> = flags.iter().map(|&flag| flag.to_owned()).collect();
@@ -87,14 +89,16 @@ pub(super) fn described(routing: &Routing, problems: &[Problem]) -> String {
             Target::Internal(service) => format!("{service:?}"),
             Target::Unavailable(reason) => format!("503: {reason}"),
         };
+        let middlewares: Vec<_> = router.middlewares.iter().map(MiddlewareName::as_str).collect();
         writeln!(
             text,
-            "{} on {}{} {} [{}] -> {target}",
+            "{} on {}{} {} [{}] -> {}{target}",
             router.name,
             entry_points.join(","),
             if router.tls.is_some() { " TLS" } else { "" },
             router.rule.text(),
             router.priority,
+            middlewares.iter().map(|name| format!("{name} -> ")).collect::<String>(),
         )
         .unwrap();
     }
@@ -263,7 +267,9 @@ fn what_restricts_or_changes_requests_is_never_left_out() {
         "{ encodedCharacters: {} }",
         "{ rateLimit: { average: 1 } }",
         "{ redirectRegex: { regex: a, replacement: b } }",
-        "{ redirectScheme: { scheme: https } }",
+        "{ redirectScheme: { permanent: true } }",
+        "{ redirectScheme: { scheme: ftp } }",
+        "{ redirectScheme: { scheme: https, port: https } }",
         "{ basicAuth: { users: ['u:h'] } }",
         "{ digestAuth: { users: ['u:r:h'] } }",
         "{ forwardAuth: { address: 'http://a' } }",

@@ -14,6 +14,7 @@ use security::client_ip::{self, Source, TrustedProxies};
 use serde::{Deserialize, Serialize};
 
 use super::traefik::parse_query;
+use crate::middleware::{self, Asked, Middleware};
 use crate::snapshot::route_table::{Considered, Outcome, RequestView};
 use crate::snapshot::{Destination, EntryPointId, Route, Snapshot};
 
@@ -208,6 +209,16 @@ impl Question {
         Ok(())
     }
 
+    /// The scheme that a proxy in front claims.
+    fn forwarded_proto(&self) -> Option<bool> {
+        let last = self.headers.get_all("x-forwarded-proto").iter().next_back()?.to_str().ok()?;
+        match last.rsplit(',').next()?.trim() {
+            proto if proto.eq_ignore_ascii_case("https") => Some(true),
+            proto if proto.eq_ignore_ascii_case("http") => Some(false),
+            _ => None,
+        }
+    }
+
     /// The same question as parameters, for a running gateway.
     pub fn to_query(&self) -> String {
         let mut query = format!("url={}&method={}&from={}", encode(&self.url), self.method, self.from);
@@ -267,7 +278,8 @@ fn candidates(
     question: &Question,
     url: &Url<'_>,
 ) -> Result<Vec<(usize, &'static str)>, AskError> {
-    let all = || install.entry_points.iter().enumerate();
+    let over_tcp = |(_, entry_point): &(usize, &EntryPoint)| entry_point.udp.is_none();
+    let all = || install.entry_points.iter().enumerate().filter(over_tcp);
     if let Some(name) = &question.entry_point {
         return match all().find(|(_, entry_point)| entry_point.name.as_str() == name) {
             Some((position, _)) => Ok(vec![(position, "as asked")]),
@@ -330,7 +342,7 @@ fn at_entry_point(
         Err(refusal) => return refused(refusal.to_string()),
     };
     let query = target.query.map(|query| canonical::query(query, settings.http.encode_query_semicolons));
-    let client = match client(settings, question) {
+    let (client, is_trusted) = match client(settings, question) {
         Ok(client) => client,
         Err(refusal) => return refused(refusal),
     };
@@ -352,7 +364,17 @@ fn at_entry_point(
     explanation.client = Some(client);
     for Considered { route, outcome } in considered {
         match outcome {
-            Outcome::Wins => explanation.serve(snapshot, &route),
+            Outcome::Wins => {
+                let asked = Asked {
+                    method: &question.method,
+                    https: question.forwarded_proto().filter(|_| is_trusted).unwrap_or(url.tls),
+                    host: host.name(),
+                    port: host.port(),
+                    path: path.forwarded(),
+                    query: query.as_deref(),
+                };
+                explanation.serve(snapshot, &route, &asked);
+            }
             Outcome::Shadowed => explanation.shadowed.push(RouterView::of(&route)),
             Outcome::Misses { failed } => {
                 explanation.near_misses.push(NearMiss { router: RouterView::of(&route), failed });
@@ -372,7 +394,8 @@ fn at_entry_point(
     explanation
 }
 
-fn client(settings: &EntryPoint, question: &Question) -> Result<ClientView, String> {
+/// The client, and whether its peer is a trusted proxy.
+fn client(settings: &EntryPoint, question: &Question) -> Result<(ClientView, bool), String> {
     let source = match settings.client_ip.mode {
         ClientIpMode::Peer | ClientIpMode::ProxyProtocol => Source::Peer,
         ClientIpMode::XForwardedFor { depth } => Source::XForwardedFor { depth },
@@ -394,7 +417,23 @@ fn client(settings: &EntryPoint, question: &Question) -> Result<ClientView, Stri
     if unresolved && !client.basis.peer_is_trusted() {
         reason.push_str(" (trusted proxies given as host names are not looked up here)");
     }
-    Ok(ClientView { address: client.address, peer: question.from, reason })
+    let is_trusted = client.basis.peer_is_trusted();
+    Ok((ClientView { address: client.address, peer: question.from, reason }, is_trusted))
+}
+
+/// The answer of the first middleware that gives one.
+fn answer_of(middlewares: &[Middleware], asked: &Asked<'_>) -> Option<OwnAnswer> {
+    middlewares.iter().find_map(|middleware| match middleware.handle(asked) {
+        middleware::Outcome::Continue => None,
+        middleware::Outcome::Respond(response) => {
+            let location = response.headers().get(header::LOCATION).and_then(|url| url.to_str().ok());
+            let reason = location.map_or_else(
+                || "a middleware answers".to_owned(),
+                |url| format!("a middleware redirects to {url}"),
+            );
+            Some(OwnAnswer { status: response.status().as_u16(), reason })
+        }
+    })
 }
 
 impl RouterView {
@@ -424,7 +463,7 @@ impl Explanation {
     }
 
     /// Fills in what the winner does with the request.
-    fn serve(&mut self, snapshot: &Snapshot, route: &Route) {
+    fn serve(&mut self, snapshot: &Snapshot, route: &Route, asked: &Asked<'_>) {
         self.router = Some(RouterView::of(route));
         let settings = snapshot.routing.routers.get(&route.name);
         if let Some(settings) = settings {
@@ -461,6 +500,8 @@ impl Explanation {
         }
         if let Some(reason) = &route.down {
             self.answer = unavailable(reason);
+        } else if !matches!(route.destination, Destination::Unavailable(_)) {
+            self.answer = answer_of(&route.middlewares, asked).or(self.answer.take());
         }
     }
 

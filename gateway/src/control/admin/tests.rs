@@ -7,6 +7,7 @@ use bytes::Bytes;
 use config::document::{Node, Style, decode, parse_yaml};
 use config::install::Api;
 use config::problem::Origin;
+use config::routing::middleware::{Middleware, RedirectScheme, WebScheme};
 use config::routing::raw::{Defined, RawMiddleware, RawRouter, RawService};
 use config::routing::{
     InternalService, Listed, Router, Routing, Scheme, Server, Service, Standing, Status, Target,
@@ -89,6 +90,9 @@ fn parts() -> Parts {
     listing.routers.insert("odd@file".into(), listed(odd, Status::Disabled, &[error], &[], 13));
     listing.services.insert("blog@file".into(), listed(service, Status::Enabled, &[], &["blog@file"], 0));
     listing.middlewares.insert("auth@file".into(), listed(auth, Status::Enabled, &[], &["blog@file"], 0));
+    // Stands for one that lets the request pass.
+    let passes = RedirectScheme { scheme: WebScheme::Http, port: None, permanent: false };
+    routing.middlewares.insert("auth@file".into(), Middleware::RedirectScheme(passes));
     routing.services.insert(
         "blog@file".into(),
         Service {
