@@ -13,3 +13,4 @@ mod reload;
 mod routing;
 mod shutdown;
 mod soak;
+mod upstream_tls;
