@@ -487,6 +487,10 @@ pub(super) struct RequestContext {
     pub(super) origin_status: u16,
     pub(super) origin_body_bytes: u64,
     pub(super) grpc_status: Option<u16>,
+    /// Longest time from the end of the request to the head of the answer, where the connection can be ended for it.
+    pub(super) answer_limit: Option<Duration>,
+    /// The socket to the server.
+    pub(super) server_socket: Option<std::os::fd::RawFd>,
     /// A WebSocket was asked for, and may pass.
     pub(super) wants_upgrade: bool,
     /// Nothing ends it but its own end: an event stream, gRPC.

@@ -11,6 +11,7 @@
 
 mod accept;
 mod access_log;
+mod answer_clock;
 mod connection;
 mod context;
 pub mod entry_point;

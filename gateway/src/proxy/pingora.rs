@@ -24,6 +24,7 @@ use pingora::{Error, ErrorSource, ErrorType, Result};
 use tokio::time::Instant;
 
 use super::access_log::{self, Ending};
+use super::answer_clock;
 use super::connection::ClientIo;
 use super::context::{Connection, EntryPointState, RequestContext, Shared, Times};
 use super::identity::Edits;
@@ -120,7 +121,8 @@ impl EntryPointApp {
         session.set_read_timeout(self.entry_point.transport.read_idle);
         session.set_total_drain_timeout(Some(DRAIN_TIMEOUT));
         session.set_pipelined_prefix(head);
-        let (stream, _) = self.engine.process_new_http(session, &self.shutdown).await?.consume();
+        let (stream, _) =
+            answer_clock::serve(self.engine.process_new_http(session, &self.shutdown)).await?.consume();
         stream.into_any().downcast().ok()
     }
 
@@ -142,7 +144,7 @@ impl HttpServerApp for EntryPointApp {
         session: ServerSession,
         shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
-        self.engine.process_new_http(session, shutdown).await
+        answer_clock::serve(self.engine.process_new_http(session, shutdown)).await
     }
 
     fn h2_options(&self) -> Option<H2Options> {
@@ -399,6 +401,7 @@ impl ProxyHttp for Gateway {
             Exchange::Ordinary
         };
         context.open_request = Some(upstream.open_request());
+        context.answer_limit = prepared(&upstream).answer_limit(exchange);
         let peer = prepared(&upstream).peer(&self.shared.resolver, exchange, now).await;
         context.upstream = Some(upstream);
         let mut peer = peer.map_err(|rejection| fail(rejection, context))?;
@@ -414,13 +417,14 @@ impl ProxyHttp for Gateway {
         _session: &mut Session,
         _reused: bool,
         _peer: &HttpPeer,
-        _fd: std::os::unix::io::RawFd,
+        socket: std::os::fd::RawFd,
         connection: Option<&Digest>,
         context: &mut RequestContext,
     ) -> Result<()> {
         let Some(upstream) = &context.upstream else {
             return Error::e_explain(ErrorType::InternalError, "a connection without its server");
         };
+        context.server_socket = Some(socket);
         prepared(upstream).check(connection).map_err(|reason| {
             context.rejection = Some(Rejection::BadGateway(reason));
             Error::explain(ErrorType::InvalidCert, reason).into_up()
@@ -460,8 +464,14 @@ impl ProxyHttp for Gateway {
         _session: &mut Session,
         body: &mut Option<Bytes>,
         end_of_stream: bool,
-        _context: &mut RequestContext,
+        context: &mut RequestContext,
     ) -> Result<()> {
+        if end_of_stream
+            && context.origin_status == 0
+            && let (Some(limit), Some(socket)) = (context.answer_limit, context.server_socket)
+        {
+            answer_clock::start(limit, socket);
+        }
         // An empty last piece would be written as a terminator, and the end of the body as another (Pingora
         // issue 935).
         if end_of_stream
@@ -490,6 +500,7 @@ impl ProxyHttp for Gateway {
             response.insert_header(header::CONNECTION, "Upgrade")?;
         }
         if !response.status.is_informational() || switches {
+            answer_clock::stop();
             context.origin_status = response.status.as_u16();
             context.grpc_status = grpc_status(&response.headers);
         }
@@ -530,6 +541,26 @@ impl ProxyHttp for Gateway {
         }
         let another = context.attempts < MAX_ATTEMPTS && has_another_server(context);
         error.set_retry(another);
+        error
+    }
+
+    fn error_while_proxy(
+        &self,
+        _peer: &HttpPeer,
+        session: &mut Session,
+        mut error: Box<Error>,
+        context: &mut RequestContext,
+        reused: bool,
+    ) -> Box<Error> {
+        answer_clock::stop();
+        if answer_clock::has_ended() {
+            context.rejection = Some(Rejection::GatewayTimeout("server_timeout"));
+            error.set_retry(false);
+        } else if session.req_header().method.is_idempotent() && !session.as_ref().retry_buffer_truncated() {
+            error.retry.decide_reuse(reused);
+        } else {
+            error.set_retry(false);
+        }
         error
     }
 

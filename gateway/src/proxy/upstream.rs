@@ -31,6 +31,8 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest silence of a server, before its answer and within it: Pingora has one limit for both, and cutting an
 /// answer short is worse than waiting for its first byte.
 const READ_TIMEOUT: Duration = Duration::from_secs(120);
+/// Limits to the head of an answer from here on are not worth cutting answers for that pause.
+const DEFAULT_ANSWER_LIMIT: Duration = Duration::from_secs(60);
 /// Longest time without progress of a request on its way to a server.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Concurrent requests on one HTTP/2 connection to a server.
@@ -71,6 +73,8 @@ struct Way {
     options: PeerOptions,
     /// None: plain text.
     tls: Option<Tls>,
+    /// To the head of an answer, where a connection carries one request at a time and has a socket to end.
+    answer_limit: Option<Duration>,
 }
 
 #[derive(Debug)]
@@ -108,7 +112,7 @@ impl Prepared {
             Ok(way) => (way, host.is_none().then_some("server_host")),
             Err(error) => {
                 tracing::error!(server = &*server.url, %error, "no connection to this server is possible");
-                (Way { options: options(upstream), tls: None }, Some("tls_settings"))
+                (Way { options: options(upstream), tls: None, answer_limit: None }, Some("tls_settings"))
             }
         };
         let way = Arc::new(way);
@@ -160,6 +164,11 @@ impl Prepared {
         Ok(peer)
     }
 
+    /// Longest time from the end of a request to the head of its answer, where [`super::answer_clock`] can keep it.
+    pub(super) fn answer_limit(&self, exchange: Exchange) -> Option<Duration> {
+        self.way.answer_limit.filter(|_| exchange == Exchange::Ordinary)
+    }
+
     /// Whether the server at the other end is the one that is trusted. Asked for every request: Pingora keeps a new
     /// HTTP/2 connection even where its first request was not let through.
     pub(super) fn check(&self, connection: Option<&Digest>) -> Result<(), &'static str> {
@@ -203,7 +212,17 @@ impl Way {
                 Some(tls)
             }
         };
-        Ok(Self { options, tls })
+        let limit = upstream.reach.transport.response_header_timeout;
+        let one_at_a_time = match (&tls, upstream.server.scheme) {
+            (None, scheme) => scheme == Scheme::Http,
+            (Some(Tls::Pingora(_)), _) => upstream.reach.transport.disable_http2,
+            (Some(Tls::Own(_)), _) => false,
+        };
+        if !one_at_a_time && limit.is_some_and(|limit| limit < DEFAULT_ANSWER_LIMIT) {
+            // No other request may lose its connection for it, so that the limit is Pingora's, for every silence.
+            options.read_timeout = limit;
+        }
+        Ok(Self { options, tls, answer_limit: limit.filter(|_| one_at_a_time) })
     }
 
     fn peer(&self, address: SocketAddr) -> HttpPeer {

@@ -541,3 +541,75 @@ impl rustls::client::ResolvesClientCert for ClientCertificates {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use config::routing::transport::Transport;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A setting in which each part is there or not, with few values, so that parts meet in all combinations.
+    #[derive(Debug, Clone, PartialEq)]
+    struct Setting {
+        name: &'static str,
+        pin: Option<[u8; 32]>,
+        skip_verify: bool,
+        roots: Vec<u8>,
+        uri: Option<&'static str>,
+        min: Option<TlsVersion>,
+        max: Option<TlsVersion>,
+        suites: usize,
+        disable_http2: bool,
+        is_switching: bool,
+    }
+
+    impl Setting {
+        fn group(&self) -> u64 {
+            let mut transport = Transport { disable_http2: self.disable_http2, ..Transport::default() };
+            transport.tls = UpstreamTls {
+                skip_verify: self.skip_verify,
+                peer_uri: self.uri.map(Into::into),
+                min_version: self.min,
+                max_version: self.max,
+                cipher_suites: [CipherSuite::RsaAes128, CipherSuite::EcdsaAes128][..self.suites].to_vec(),
+                ..UpstreamTls::default()
+            };
+            // As if each had one byte.
+            let roots = self.roots.iter().map(|byte| CertificateDer::from(vec![*byte])).collect();
+            let trust = Trust { roots, pairs: Vec::new() };
+            group(&Reach { transport: Arc::new(transport), trust }, self.name, self.pin, self.is_switching)
+        }
+    }
+
+    fn setting() -> impl Strategy<Value = Setting> {
+        let version = || prop::sample::select(vec![None, Some(TlsVersion::Tls12), Some(TlsVersion::Tls13)]);
+        let names = prop::sample::select(vec!["a.test", "b.test"]);
+        let pins = prop::sample::select(vec![None, Some([0; 32]), Some([1; 32])]);
+        let uris = prop::sample::select(vec![None, Some("spiffe://a"), Some("spiffe://b")]);
+        let roots = prop::collection::vec(0..3_u8, 0..3);
+        let flags = any::<(bool, bool, bool)>();
+        (names, pins, roots, uris, version(), version(), 0..3_usize, flags).prop_map(
+            |(name, pin, roots, uri, min, max, suites, (skip_verify, disable_http2, is_switching))| Setting {
+                name,
+                pin,
+                skip_verify,
+                roots,
+                uri,
+                min,
+                max,
+                suites,
+                disable_http2,
+                is_switching,
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn two_settings_share_connections_only_if_they_are_equal(one in setting(), other in setting()) {
+            prop_assert_eq!(one.group() == other.group(), one == other);
+            prop_assert_eq!(one.group(), one.clone().group());
+        }
+    }
+}

@@ -33,7 +33,7 @@ impl Reach {
         problems: &mut Vec<Problem>,
     ) -> Result<Arc<Self>, TrustError> {
         let transport = &service.transport;
-        let subject = || format!("service `{}`", service.name);
+        let subject = || format!("service `{}`", service.name.as_str().split('@').next().unwrap_or_default());
         let speaks_tls = service.servers.iter().any(|server| server.scheme == Scheme::Https);
         for limit in transport_limits(transport, speaks_tls) {
             problems.push(Problem::warning(service.origin.clone(), subject(), limit));

@@ -5,6 +5,7 @@ mod http2;
 mod lifecycle;
 mod requests;
 mod tls;
+mod transports;
 mod upgrades;
 mod upstream_tls;
 
