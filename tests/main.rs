@@ -13,4 +13,6 @@ mod reload;
 mod routing;
 mod shutdown;
 mod soak;
+mod tcp;
+mod udp;
 mod upstream_tls;

@@ -5,6 +5,7 @@
 //! everything ends with the value that stands for it.
 
 pub mod client;
+pub mod database;
 pub mod dns;
 pub mod docker;
 pub mod gateway;

@@ -50,7 +50,7 @@ impl AdminState {
     fn raw_data(&self, snapshot: &Snapshot) -> Value {
         let mut data = Map::new();
         for kind in Kind::ALL {
-            let elements = kind.elements(&snapshot.routing, &self.install);
+            let elements = kind.elements(snapshot, &self.install);
             if !elements.is_empty() {
                 let elements: Map<String, Value> = elements
                     .into_iter()
@@ -82,7 +82,7 @@ impl AdminState {
             let rest = path.strip_prefix(kind.path())?;
             if rest.is_empty() { Some((kind, None)) } else { Some((kind, Some(rest.strip_prefix('/')?))) }
         })?;
-        let elements = kind.elements(&snapshot.routing, &self.install);
+        let elements = kind.elements(snapshot, &self.install);
         let Some(name) = name else {
             let mut found: Vec<Element> =
                 elements.into_iter().map(Element::named).filter(|element| query.keeps(element)).collect();

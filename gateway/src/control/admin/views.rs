@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use config::install::{EntryPoint, Install, ListenAddress};
 use config::problem::Origin;
-use config::routing::raw::{RawRouter, RawService};
+use config::routing::raw::{RawRouter, RawService, RawTcpService};
 use config::routing::{Listed, Listing, Observability, Routing, Status};
 use config::{Problem, Severity};
 use serde::Serialize;
@@ -199,7 +199,8 @@ impl Kind {
     }
 
     /// All elements, by name.
-    pub(super) fn elements(self, routing: &Routing, install: &Install) -> Vec<Element> {
+    pub(super) fn elements(self, snapshot: &Snapshot, install: &Install) -> Vec<Element> {
+        let routing = &*snapshot.routing;
         let listing = &routing.listing;
         match self {
             Self::Routers => listing
@@ -220,9 +221,11 @@ impl Kind {
                 .iter()
                 .map(|(name, listed)| stream_router(name.as_str(), listed, install))
                 .collect(),
-            Self::TcpServices => {
-                listing.tcp_services.iter().map(|(name, listed)| typed(name.as_str(), listed)).collect()
-            }
+            Self::TcpServices => listing
+                .tcp_services
+                .iter()
+                .map(|(name, listed)| tcp_service(name.as_str(), listed, snapshot))
+                .collect(),
             Self::TcpMiddlewares => {
                 listing.tcp_middlewares.iter().map(|(name, listed)| typed(name.as_str(), listed)).collect()
             }
@@ -295,6 +298,22 @@ fn service(name: &str, listed: &Listed<RawService>, routing: &Routing) -> Elemen
             service.servers.iter().map(|server| (&*server.url, state)).collect();
         if !servers.is_empty() {
             element.fields.insert("serverStatus".to_owned(), json!(servers));
+        }
+    }
+    element
+}
+
+/// A TCP service with what its health checks found: of its servers, or of the services that it is made of.
+fn tcp_service(name: &str, listed: &Listed<RawTcpService>, snapshot: &Snapshot) -> Element {
+    let mut element = typed(name, listed);
+    if let Some(service) = snapshot.routes.streams.tcp_services.get(name) {
+        let state = |up: bool| if up { "UP" } else { "DOWN" };
+        let servers = service.servers().iter().map(|server| (&*server.server.address, server.is_up()));
+        let services = service.services().iter().map(|service| (service.name.as_str(), service.is_up()));
+        let states: BTreeMap<&str, &str> =
+            servers.chain(services).map(|(name, up)| (name, state(up))).collect();
+        if !states.is_empty() {
+            element.fields.insert("serverStatus".to_owned(), json!(states));
         }
     }
     element

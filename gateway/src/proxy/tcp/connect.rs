@@ -145,7 +145,7 @@ fn chain(error: &dyn std::error::Error) -> String {
 }
 
 /// The line or block that says who the client is.
-fn proxy_header(
+pub(super) fn proxy_header(
     version: ProxyVersion,
     client: Option<SocketAddr>,
     local: Option<SocketAddr>,

@@ -87,6 +87,14 @@ impl<S: Balanced> StreamService<S> {
         }
     }
 
+    /// The services that it is made of, where it has no servers of its own.
+    pub fn services(&self) -> &[Arc<Self>] {
+        match &self.members {
+            Members::Servers(_) => &[],
+            Members::Services(services) => services,
+        }
+    }
+
     /// Why a connection cannot be served when [`StreamService::pick`] finds nothing.
     pub fn reason(&self) -> Arc<str> {
         match (&self.down, &self.members) {
