@@ -339,5 +339,7 @@ async fn connect(shared: &Shared, address: &ServerAddress) -> io::Result<UdpSock
     };
     let socket = UdpSocket::bind(any).await?;
     socket.connect(address).await?;
+    // Until it is known that there is room, nothing can be sent without waiting.
+    socket.writable().await?;
     Ok(socket)
 }
