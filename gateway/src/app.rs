@@ -250,6 +250,7 @@ fn start(
         telemetry: Arc::clone(&telemetry),
         readiness: readiness.clone(),
         reload: reload.clone(),
+        certificates: certificate_handle.clone(),
         bound: match &admin {
             BoundAddress::Tcp(address) | BoundAddress::Udp(address) => AdminAddress::Tcp(*address),
             BoundAddress::Unix(_) => AdminAddress::Unix,

@@ -101,30 +101,36 @@ impl Client {
 
     /// Reads; the first place that answers counts.
     pub(super) fn get(&self, path: &str) -> Result<Answer, Unreachable> {
-        self.call(Method::GET, path, |_| true)
+        self.call(Method::GET, path, Bytes::new(), |_| true)
     }
 
     /// Reads; the first place whose answer is a success counts, else the last answer.
     pub(super) fn get_success(&self, path: &str) -> Result<Answer, Unreachable> {
-        self.call(Method::GET, path, |answer| answer.status == 200)
+        self.call(Method::GET, path, Bytes::new(), |answer| answer.status == 200)
     }
 
     /// Changes something.
     pub(super) fn post(&self, path: &str) -> Result<Answer, Unreachable> {
-        self.call(Method::POST, path, |_| true)
+        self.call(Method::POST, path, Bytes::new(), |_| true)
+    }
+
+    /// Changes something that the body names.
+    pub(super) fn post_json(&self, path: &str, body: &Value) -> Result<Answer, Unreachable> {
+        self.call(Method::POST, path, Bytes::from(body.to_string()), |_| true)
     }
 
     fn call(
         &self,
         method: Method,
         path: &str,
+        body: Bytes,
         counts: impl Fn(&Answer) -> bool,
     ) -> Result<Answer, Unreachable> {
         let asked = block_on(async {
             let mut failures = Vec::new();
             let mut answered = None;
             for place in &self.places {
-                match tokio::time::timeout(TIMEOUT, self.ask(place, &method, path)).await {
+                match tokio::time::timeout(TIMEOUT, self.ask(place, &method, path, body.clone())).await {
                     Ok(Ok(answer)) if counts(&answer) => return Ok(answer),
                     Ok(Ok(answer)) => answered = Some(answer),
                     Ok(Err(error)) => failures.push(format!("{}: {}", place.name(), chain(&*error))),
@@ -141,6 +147,7 @@ impl Client {
         place: &Place,
         method: &Method,
         path: &str,
+        body: Bytes,
     ) -> Result<Answer, Box<dyn std::error::Error + Send + Sync>> {
         let mut request = Request::builder()
             .method(method)
@@ -150,7 +157,7 @@ impl Client {
         if let Some(token) = &self.token {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
         }
-        let request = request.body(Full::new(Bytes::new()))?;
+        let request = request.body(Full::new(body))?;
         match place {
             Place::Tcp(address) => send(tokio::net::TcpStream::connect(address).await?, request).await,
             Place::Unix(path) => send(tokio::net::UnixStream::connect(path).await?, request).await,

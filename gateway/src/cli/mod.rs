@@ -1,6 +1,7 @@
 //! Commands of the program: which there are, and which one is meant. Each has its own file.
 
 mod arguments;
+mod certificates;
 mod check;
 mod client;
 mod explain;
@@ -78,6 +79,11 @@ const COMMANDS: &[Command] = &[
         run: Run::With(reload::reload),
     },
     Command {
+        name: "certificates",
+        does: "list, renew and export certificates",
+        run: Run::With(certificates::certificates),
+    },
+    Command {
         name: "healthcheck",
         does: "for Docker: does the running gateway answer",
         run: Run::With(healthcheck::healthcheck),
@@ -87,7 +93,6 @@ const COMMANDS: &[Command] = &[
     Command { name: "help", does: "print this help", run: Run::With(help) },
     Command { name: "migrate", does: "", run: Run::NotYet },
     Command { name: "decisions", does: "", run: Run::NotYet },
-    Command { name: "certificates", does: "", run: Run::NotYet },
     Command { name: "hash-password", does: "", run: Run::NotYet },
     Command { name: "schema", does: "", run: Run::NotYet },
 ];

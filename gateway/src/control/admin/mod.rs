@@ -2,6 +2,7 @@
 //! their like (`internal_services`). Its answers are built from a snapshot; nothing here changes one.
 
 mod answer;
+mod certificates;
 pub mod explain;
 mod guard;
 mod internal_services;
@@ -43,6 +44,7 @@ use self::explain::{Question, explain};
 use self::guard::{BODY_BYTES, Guard};
 use self::token::Token;
 use super::Readiness;
+use super::certificates::CertificateHandle;
 use super::reconciler::{ChangeKind, ReloadHandle};
 use crate::lifecycle::Phase;
 use crate::snapshot::SnapshotReader;
@@ -73,6 +75,8 @@ pub struct AdminParts {
     pub readiness: Readiness,
     /// For `POST /api/reload`.
     pub reload: ReloadHandle,
+    /// For `POST /api/certificates/renew`.
+    pub certificates: CertificateHandle,
     /// Where the admin listener really listens: reading is open on loopback and on a Unix socket only.
     pub bound: AdminAddress,
     /// When the process started.
@@ -105,6 +109,7 @@ pub struct AdminState {
     telemetry: Arc<Telemetry>,
     readiness: Readiness,
     reload: ReloadHandle,
+    certificates: CertificateHandle,
     guard: Guard,
     started: SystemTime,
 }
@@ -127,6 +132,7 @@ impl AdminState {
             telemetry: parts.telemetry,
             readiness: parts.readiness,
             reload: parts.reload,
+            certificates: parts.certificates,
             started: parts.started,
         };
         (Arc::new(state), problems)
@@ -266,6 +272,10 @@ pub fn router(state: Arc<AdminState>) -> Router {
         .route("/api/problems", any(problems))
         .route("/api/explain", any(explain_request))
         .route("/api/reload", any(reload))
+        .route("/api/certificates", any(certificates::list))
+        .route("/api/certificates/renew", any(certificates::renew))
+        .route("/api/certificates/export", any(certificates::export))
+        .route("/api/certificates/{id}", any(certificates::one))
         .route("/api/openapi.json", any(openapi_document))
         .fallback(rest)
         .layer(from_fn_with_state(Arc::clone(&state), guarded))

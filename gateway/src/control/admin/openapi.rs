@@ -62,6 +62,18 @@ pub(super) fn document() -> Value {
     url["required"] = json!(true);
     let question = json!([url, query("method"), query("header"), query("from"), query("entryPoint")]);
     read("/api/explain", "What would happen to a request, and why.", question, JSON);
+    read(
+        "/api/certificates",
+        "Every certificate, and every one that is wanted: names, expiry, where it comes from, and how it stands.",
+        json!([]),
+        JSON,
+    );
+    read(
+        "/api/certificates/{id}",
+        "One certificate, by the SHA-256 of its leaf in hexadecimal.",
+        json!([path("id")]),
+        JSON,
+    );
     read("/api/openapi.json", "This document.", json!([]), JSON);
     paths.insert(
         "/api/reload".to_owned(),
@@ -77,6 +89,38 @@ pub(super) fn document() -> Value {
                 "415": { "$ref": "#/components/responses/Refused" },
             },
         }}),
+    );
+    let domain = json!({ "type": "object", "properties": { "domain": { "type": "string" } } });
+    let mut write = |path: &str, summary: &str, is_required: bool, success: (&str, &str)| {
+        paths.insert(
+            path.to_owned(),
+            json!({ "post": {
+                "summary": summary,
+                "security": [{ "token": [] }],
+                "requestBody": { "required": is_required, "content": { JSON: { "schema": domain } } },
+                "responses": {
+                    success.0: { "description": success.1, "content": { JSON: {} } },
+                    "401": { "$ref": "#/components/responses/Refused" },
+                    "403": { "$ref": "#/components/responses/Refused" },
+                    "404": { "$ref": "#/components/responses/Refused" },
+                    "409": { "$ref": "#/components/responses/Refused" },
+                    "413": { "$ref": "#/components/responses/Refused" },
+                    "415": { "$ref": "#/components/responses/Refused" },
+                },
+            }}),
+        );
+    };
+    write(
+        "/api/certificates/renew",
+        "Renews the certificates of certificate resolvers that cover a name (all without one) before their time.",
+        false,
+        ("202", "How many are being renewed"),
+    );
+    write(
+        "/api/certificates/export",
+        "The certificate that a name gets: its chain and its private key, as PEM.",
+        true,
+        ("200", "Chain and key"),
     );
     json!({
         "openapi": "3.1.0",

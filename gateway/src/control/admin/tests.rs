@@ -20,6 +20,7 @@ use hyper_util::service::TowerToHyperService;
 use serde_json::Value;
 
 use super::*;
+use crate::control::certificates::{Certificates, CertificatesParts};
 use crate::control::reconciler::Reconciler;
 use crate::internal::{InternalRequest, InternalServices};
 use crate::lifecycle::Lifecycle;
@@ -47,6 +48,13 @@ fn fixture(bound: AdminAddress) -> Fixture {
     let install = Arc::new(install);
     let (reconciler, _, reload) =
         Reconciler::new(Arc::clone(&install), Vec::new(), Vec::new(), test_support::clock());
+    let (_, certificates) = Certificates::new(CertificatesParts {
+        install: Arc::clone(&install),
+        snapshot: reader.clone(),
+        updates: reconciler.certificates(),
+        variables: Arc::new(|_| None),
+        clock: test_support::clock(),
+    });
     let lifecycle = Lifecycle::default();
     let (telemetry, _) = Telemetry::new(&install);
     let (state, problems) = AdminState::new(AdminParts {
@@ -55,6 +63,7 @@ fn fixture(bound: AdminAddress) -> Fixture {
         snapshot: reader,
         telemetry,
         reload,
+        certificates,
         bound,
         started: UNIX_EPOCH + Duration::from_secs(1_795_276_800),
     });
@@ -263,7 +272,7 @@ async fn strangers_are_kept_out() {
         (loopback(), "DELETE", "/api/problems", &[host, ("authorization", &bearer), json], 405),
         // What later versions offer is not there.
         (loopback(), "GET", "/api/decisions", &[host], 404),
-        (loopback(), "GET", "/api/certificates", &[host], 404),
+        (loopback(), "GET", "/api/decisions", &[host], 404),
         (loopback(), "GET", "/nothing", &[host], 404),
     ];
     for (bound, method, path, fields, expected) in cases {

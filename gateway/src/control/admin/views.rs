@@ -369,6 +369,7 @@ pub(super) fn overview(snapshot: &Snapshot, install: &Install) -> Value {
             "middlewares": section(tcp_middlewares),
         },
         "udp": { "routers": section(udp_routers), "services": section(udp_services) },
+        "certificates": super::certificates::counts(snapshot),
         "features": {
             "tracing": "",
             "metrics": if install.metrics.prometheus.is_some() { "Prometheus" } else { "" },
