@@ -272,7 +272,6 @@ async fn strangers_are_kept_out() {
         (loopback(), "DELETE", "/api/problems", &[host, ("authorization", &bearer), json], 405),
         // What later versions offer is not there.
         (loopback(), "GET", "/api/decisions", &[host], 404),
-        (loopback(), "GET", "/api/decisions", &[host], 404),
         (loopback(), "GET", "/nothing", &[host], 404),
     ];
     for (bound, method, path, fields, expected) in cases {
