@@ -5,10 +5,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::BytesMut;
+
 use super::connection::{self, Socket};
 use super::context::{Connection, OpenConnection, Shared};
 use super::entry_point::SocketFile;
 use super::pingora::EntryPointApp;
+use super::proxy_protocol;
 
 /// Pause after an error that will not go away at once: no file descriptors, no memory.
 const BACK_OFF: Duration = Duration::from_millis(100);
@@ -59,7 +62,11 @@ pub(super) async fn run(shared: Arc<Shared>, app: Arc<EntryPointApp>, acceptor: 
 fn spawn(shared: &Arc<Shared>, app: &Arc<EntryPointApp>, socket: Socket, peer: Option<SocketAddr>) {
     let connection = Arc::new(Connection::new(shared, Arc::clone(&app.entry_point), peer));
     let open = OpenConnection::new(shared, &connection);
-    connection::spawn(shared, app, socket, connection, open);
+    if connection.entry_point.demands_proxy_protocol(connection.peer_address()) {
+        proxy_protocol::spawn(shared, app, socket, connection, open);
+    } else {
+        connection::spawn(shared, app, socket, BytesMut::new(), connection, open);
+    }
 }
 
 /// The client was gone before it was accepted.

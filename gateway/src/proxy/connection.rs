@@ -190,33 +190,29 @@ impl std::fmt::Debug for ClientIo {
     }
 }
 
-/// Serves a connection in a task of its own.
+/// Serves a connection in a task of its own. `ahead` was read from it already.
 pub(super) fn spawn(
     shared: &Arc<Shared>,
     app: &Arc<EntryPointApp>,
     socket: Socket,
+    ahead: BytesMut,
     connection: Arc<Connection>,
     open: OpenConnection,
 ) {
     let slot = open.slot();
-    let task = serve(Arc::clone(shared), Arc::clone(app), socket, Arc::clone(&connection), open);
+    let io = Box::new(ClientIo { ahead, ..ClientIo::new(socket, Arc::clone(&connection)) });
+    let task = serve(Arc::clone(shared), Arc::clone(app), io, open);
     let task = tokio::spawn(task);
     shared.connections.set_abort(slot, &connection, task.abort_handle());
 }
 
 /// Serves one connection to its end.
-async fn serve(
-    shared: Arc<Shared>,
-    app: Arc<EntryPointApp>,
-    socket: Socket,
-    connection: Arc<Connection>,
-    open: OpenConnection,
-) {
-    if let Some(route) = tcp::Plan::of(&shared, &connection).and_then(|plan| plan.immediate()) {
-        Box::pin(tcp::forward(&shared, &connection, socket, BytesMut::new(), route)).await;
+async fn serve(shared: Arc<Shared>, app: Arc<EntryPointApp>, mut io: Box<ClientIo>, open: OpenConnection) {
+    if let Some(route) = tcp::Plan::of(&shared, &io.connection).and_then(|plan| plan.immediate()) {
+        let ClientIo { socket, connection, ahead, .. } = *io;
+        Box::pin(tcp::forward(&shared, &connection, socket, ahead, route)).await;
         return drop(open);
     }
-    let mut io = Box::new(ClientIo::new(socket, connection));
     let mut served = 0_u32;
     loop {
         if io.ahead.is_empty() && !io.wait_for_request(&shared).await {
@@ -275,7 +271,7 @@ async fn serve(
 /// Size of the future that serves a connection.
 #[cfg(test)]
 pub(super) fn future_size() -> usize {
-    fn of<A, B, C, D, E, F>(_: impl FnOnce(A, B, C, D, E) -> F) -> usize {
+    fn of<A, B, C, D, F>(_: impl FnOnce(A, B, C, D) -> F) -> usize {
         size_of::<F>()
     }
     of(serve)

@@ -137,6 +137,7 @@ pub(super) struct EntryPointState {
     pub(super) max_concurrent_streams: u32,
     pub(super) http: EntryPointHttp,
     pub(super) client_source: Source,
+    proxy_protocol: bool,
     pub(super) trusted: ArcSwap<TrustedProxies>,
     /// Host names among the trusted proxies: resolved again and again by a task.
     pub(super) trusted_hosts: Vec<Arc<str>>,
@@ -172,6 +173,7 @@ impl EntryPointState {
                 ClientIpMode::Peer | ClientIpMode::ProxyProtocol => Source::Peer,
                 ClientIpMode::XForwardedFor { depth } => Source::XForwardedFor { depth },
             },
+            proxy_protocol: client_ip.mode == ClientIpMode::ProxyProtocol,
             trusted: ArcSwap::from_pointee(trusted),
             trusted_hosts,
             trusted_ranges,
@@ -184,6 +186,12 @@ impl EntryPointState {
     /// Connections that are open now.
     pub(super) fn open(&self) -> usize {
         self.open.load(Ordering::Relaxed)
+    }
+
+    /// Whether this peer must say who its client is before anything else. Who connects over a Unix socket is trusted:
+    /// the mode of its file says who may.
+    pub(super) fn demands_proxy_protocol(&self, peer: Option<IpAddr>) -> bool {
+        self.proxy_protocol && peer.is_none_or(|peer| self.trusted.load().contains(peer))
     }
 }
 
@@ -254,6 +262,11 @@ impl Connection {
     pub(super) fn with_tls(&self, tls: TlsInfo) -> Self {
         let plain = Self::new(&self.shared, Arc::clone(&self.entry_point), self.peer);
         Self { tls: Some(tls), ..plain }
+    }
+
+    /// The same connection, from this peer.
+    pub(super) fn with_peer(&self, peer: SocketAddr) -> Self {
+        Self::new(&self.shared, Arc::clone(&self.entry_point), Some(peer))
     }
 
     /// The same connection, PostgreSQL's wish for TLS granted.

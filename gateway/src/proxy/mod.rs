@@ -18,6 +18,7 @@ pub mod entry_point;
 mod head;
 mod identity;
 mod pingora;
+mod proxy_protocol;
 mod resolve;
 mod response;
 mod route;

@@ -100,7 +100,7 @@ async fn accept(
             let connection = Arc::new(connection.with_tls(info));
             open.replace(&connection);
             match route {
-                None => connection::spawn(&shared, &app, socket, connection, open),
+                None => connection::spawn(&shared, &app, socket, BytesMut::new(), connection, open),
                 Some(route) => forward(&shared, connection, socket, BytesMut::new(), route, open),
             }
         }
