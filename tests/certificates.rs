@@ -37,7 +37,8 @@ async fn certificates_are_listed_and_handed_out_to_other_programs() {
         .await;
     let listed = eventually("the certificate is listed", Duration::from_secs(10), async || {
         let listed = gateway.admin_json("/api/certificates").await;
-        let found = listed.as_array().and_then(|all| all.iter().find(|one| one["sans"][0] == "*.app.test").cloned());
+        let found =
+            listed.as_array().and_then(|all| all.iter().find(|one| one["sans"][0] == "*.app.test").cloned());
         found.ok_or_else(|| listed.to_string())
     })
     .await;
@@ -57,12 +58,15 @@ async fn certificates_are_listed_and_handed_out_to_other_programs() {
 
     let dir = gateway.plan().path("out");
     let hook = format!("cp \"$HEARTHGATE_CERTIFICATE\" {0}/hooked && echo run >> {0}/runs", dir.display());
-    let export = ["export", "x.app.test", "--dir", dir.to_str().expect("a path"), "--post-hook", hook.as_str()];
+    let export =
+        ["export", "x.app.test", "--dir", dir.to_str().expect("a path"), "--post-hook", hook.as_str()];
     for attempt in ["first", "second"] {
         let output = command(&gateway, &export).await;
         assert_eq!(output.status.code(), Some(0), "{attempt}: {}", text(&output));
     }
-    let read = |name: &str| std::fs::read_to_string(dir.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let read = |name: &str| {
+        std::fs::read_to_string(dir.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+    };
     assert!(read("x.app.test.key").contains("PRIVATE KEY"));
     assert_eq!(read("hooked"), read("x.app.test.pem"));
     assert_eq!(read("runs"), "run\n", "the hook runs only where something changed");

@@ -15,5 +15,7 @@ mod routing;
 mod shutdown;
 mod soak;
 mod tcp;
+mod testssl;
+mod tls;
 mod udp;
 mod upstream_tls;

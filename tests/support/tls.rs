@@ -11,11 +11,12 @@ use rcgen::{
     PKCS_ECDSA_P256_SHA256,
 };
 use rustls::client::Resumption;
-use rustls::crypto::{SupportedKxGroup, aws_lc_rs};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{SupportedKxGroup, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{
-    AlertDescription, ClientConfig, ClientConnection, HandshakeKind, NamedGroup, ProtocolVersion,
-    RootCertStore, SupportedProtocolVersion,
+    AlertDescription, ClientConfig, ClientConnection, DigitallySignedStruct, HandshakeKind, NamedGroup,
+    ProtocolVersion, RootCertStore, SignatureScheme, SupportedProtocolVersion,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
@@ -147,6 +148,7 @@ pub struct Client {
 /// What a [`Client`] is made from.
 #[derive(Debug, Clone)]
 pub struct ClientPlan {
+    /// Empty: any certificate is good.
     roots: Vec<CertificateDer<'static>>,
     versions: Vec<&'static SupportedProtocolVersion>,
     groups: Vec<&'static dyn SupportedKxGroup>,
@@ -162,8 +164,13 @@ impl ClientPlan {
 
     /// The same for one certificate.
     pub fn trusting(root: CertificateDer<'static>) -> Self {
+        Self { roots: vec![root], ..Self::anybody() }
+    }
+
+    /// Takes any certificate.
+    pub fn anybody() -> Self {
         Self {
-            roots: vec![root],
+            roots: Vec::new(),
             versions: rustls::ALL_VERSIONS.to_vec(),
             groups: aws_lc_rs::default_provider().kx_groups,
             alpn: Vec::new(),
@@ -203,14 +210,18 @@ impl ClientPlan {
     pub fn build(self) -> Client {
         let mut provider = aws_lc_rs::default_provider();
         provider.kx_groups = self.groups;
-        let mut roots = RootCertStore::empty();
-        for root in self.roots {
-            roots.add(root).expect("a root is a certificate");
-        }
         let builder = ClientConfig::builder_with_provider(Arc::new(provider))
             .with_protocol_versions(&self.versions)
-            .expect("the versions have suites")
-            .with_root_certificates(roots);
+            .expect("the versions have suites");
+        let builder = if self.roots.is_empty() {
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate))
+        } else {
+            let mut roots = RootCertStore::empty();
+            for root in self.roots {
+                roots.add(root).expect("a root is a certificate");
+            }
+            builder.with_root_certificates(roots)
+        };
         let mut config = match self.pair {
             Some(pair) => builder.with_client_auth_cert(pair.chain, pair.key).expect("the pair fits"),
             None => builder.with_no_client_auth(),
@@ -218,6 +229,47 @@ impl ClientPlan {
         config.alpn_protocols = self.alpn;
         config.resumption = Resumption::in_memory_sessions(32);
         Client { config: Arc::new(config) }
+    }
+}
+
+/// Takes any certificate of a server that has its key.
+#[derive(Debug)]
+struct AnyCertificate;
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = aws_lc_rs::default_provider().signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signature, &algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = aws_lc_rs::default_provider().signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signature, &algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        aws_lc_rs::default_provider().signature_verification_algorithms.supported_schemes()
     }
 }
 

@@ -199,11 +199,11 @@ pub(super) fn spawn(
     connection: Arc<Connection>,
     open: OpenConnection,
 ) {
-    let slot = open.slot();
-    let io = Box::new(ClientIo { ahead, ..ClientIo::new(socket, Arc::clone(&connection)) });
+    let place = open.next_task();
+    let io = Box::new(ClientIo { ahead, ..ClientIo::new(socket, connection) });
     let task = serve(Arc::clone(shared), Arc::clone(app), io, open);
     let task = tokio::spawn(task);
-    shared.connections.set_abort(slot, &connection, task.abort_handle());
+    shared.connections.set_abort(place, task.abort_handle());
 }
 
 /// Serves one connection to its end.

@@ -333,12 +333,23 @@ pub(super) struct Connections {
 struct Slots {
     entries: Vec<Option<Entry>>,
     free: Vec<usize>,
+    /// Tasks that connections have had so far.
+    tasks: u64,
 }
 
 #[derive(Debug)]
 struct Entry {
     connection: Arc<Connection>,
+    /// Its current task, which may be on its way to the next.
+    task: u64,
     abort: Option<AbortHandle>,
+}
+
+/// A task that is about to serve a connection: for [`Connections::set_abort`].
+#[derive(Debug, Clone, Copy)]
+pub(super) struct TaskPlace {
+    slot: usize,
+    task: u64,
 }
 
 /// Counts a connection for as long as it lives.
@@ -355,7 +366,7 @@ impl OpenConnection {
         connections.open.fetch_add(1, Ordering::Relaxed);
         connection.entry_point.open.fetch_add(1, Ordering::Relaxed);
         shared.recorder.connection_opened(connection.entry_point.id);
-        let entry = Some(Entry { connection: Arc::clone(connection), abort: None });
+        let entry = Some(Entry { connection: Arc::clone(connection), task: 0, abort: None });
         let mut slots = connections.slots.lock();
         let slot = if let Some(slot) = slots.free.pop() {
             slots.entries[slot] = entry;
@@ -370,14 +381,22 @@ impl OpenConnection {
 
     /// More is known of the connection now: `connection` takes its place.
     pub(super) fn replace(&mut self, connection: &Arc<Connection>) {
-        let entry = Some(Entry { connection: Arc::clone(connection), abort: None });
-        self.shared.connections.slots.lock().entries[self.slot] = entry;
+        if let Some(entry) = &mut self.shared.connections.slots.lock().entries[self.slot] {
+            entry.connection = Arc::clone(connection);
+        }
         self.connection = Arc::clone(connection);
     }
 
-    /// Where it is kept: for [`Connections::set_abort`].
-    pub(super) fn slot(&self) -> usize {
-        self.slot
+    /// Another task is about to serve it, in place of the one before.
+    pub(super) fn next_task(&self) -> TaskPlace {
+        let mut slots = self.shared.connections.slots.lock();
+        slots.tasks += 1;
+        let task = slots.tasks;
+        if let Some(entry) = &mut slots.entries[self.slot] {
+            entry.task = task;
+            entry.abort = None;
+        }
+        TaskPlace { slot: self.slot, task }
     }
 }
 
@@ -397,11 +416,11 @@ impl Drop for OpenConnection {
 }
 
 impl Connections {
-    /// How the task of a connection can be ended. The connection may be gone already.
-    pub(super) fn set_abort(&self, slot: usize, connection: &Arc<Connection>, abort: AbortHandle) {
+    /// How the task of a connection can be ended. It may be over already, or have handed the connection on.
+    pub(super) fn set_abort(&self, place: TaskPlace, abort: AbortHandle) {
         let mut slots = self.slots.lock();
-        if let Some(Some(entry)) = slots.entries.get_mut(slot)
-            && Arc::ptr_eq(&entry.connection, connection)
+        if let Some(Some(entry)) = slots.entries.get_mut(place.slot)
+            && entry.task == place.task
         {
             entry.abort = Some(abort);
         }

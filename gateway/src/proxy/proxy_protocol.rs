@@ -32,10 +32,10 @@ pub(super) fn spawn(
     connection: Arc<Connection>,
     open: OpenConnection,
 ) {
-    let slot = open.slot();
-    let task = receive(Arc::clone(shared), Arc::clone(app), socket, Arc::clone(&connection), open);
+    let place = open.next_task();
+    let task = receive(Arc::clone(shared), Arc::clone(app), socket, connection, open);
     let task = tokio::spawn(task);
-    shared.connections.set_abort(slot, &connection, task.abort_handle());
+    shared.connections.set_abort(place, task.abort_handle());
 }
 
 async fn receive(

@@ -51,10 +51,10 @@ pub(super) fn spawn(
     connection: Arc<Connection>,
     open: OpenConnection,
 ) {
-    let slot = open.slot();
-    let task = accept(Arc::clone(shared), Arc::clone(app), socket, ahead, Arc::clone(&connection), open);
+    let place = open.next_task();
+    let task = accept(Arc::clone(shared), Arc::clone(app), socket, ahead, connection, open);
     let task = tokio::spawn(task);
-    shared.connections.set_abort(slot, &connection, task.abort_handle());
+    shared.connections.set_abort(place, task.abort_handle());
 }
 
 async fn accept(
@@ -134,16 +134,13 @@ fn forward(
     route: Arc<TcpRoute>,
     open: OpenConnection,
 ) {
-    let slot = open.slot();
-    let task = {
-        let (shared, connection) = (Arc::clone(shared), Arc::clone(&connection));
-        async move {
-            tcp::forward(&shared, &connection, socket, ahead, route).await;
-            drop(open);
-        }
-    };
-    let task = tokio::spawn(task);
-    shared.connections.set_abort(slot, &connection, task.abort_handle());
+    let place = open.next_task();
+    let forwarding = Arc::clone(shared);
+    let task = tokio::spawn(async move {
+        tcp::forward(&forwarding, &connection, socket, ahead, route).await;
+        drop(open);
+    });
+    shared.connections.set_abort(place, task.abort_handle());
 }
 
 /// Why there is no connection.
@@ -191,7 +188,8 @@ async fn handshake(
     let snapshot = shared.snapshot.load();
     let id = connection.entry_point.id;
     let is_challenge = hello.alpn.iter().any(|protocol| **protocol == *ACME_TLS);
-    if is_challenge && !connection.entry_point.acme_by_pass {
+    let is_open = || hello.sni.as_deref().is_some_and(|sni| snapshot.challenges.tls.contains_key(sni));
+    if is_challenge && (!connection.entry_point.acme_by_pass || is_open()) {
         return challenge(&snapshot, &hello, accepted, socket).await;
     }
     let Some(routes) = snapshot.routes.entry_points.get(id.0) else {

@@ -150,7 +150,7 @@ impl Front {
         }
         let connection = Arc::new(Connection::new(&self.shared, Arc::clone(&self.entry_point), Some(client)));
         let open = OpenConnection::new(&self.shared, &connection);
-        let slot = open.slot();
+        let place = open.next_task();
         let member = Member { front: Arc::clone(self), client, flow: Arc::clone(&flow) };
         let task = tokio::spawn(async move {
             member.serve(&route, &upstream).await;
@@ -158,7 +158,7 @@ impl Front {
         });
         // Who is evicted before this line goes by its silence.
         let _ = flow.task.set(task.abort_handle());
-        self.shared.connections.set_abort(slot, &connection, task.abort_handle());
+        self.shared.connections.set_abort(place, task.abort_handle());
     }
 
     fn record(&self, route: &UdpRoute, result: StreamResult) {
