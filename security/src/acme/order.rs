@@ -6,7 +6,8 @@ use std::time::Duration;
 use config::install::CertificateResolver;
 use config::routing::tls::Domain;
 use instant_acme::{
-    CertificateIdentifier, ChallengeStatus, ChallengeType, Identifier, NewOrder, Order, OrderStatus,
+    AuthorizationStatus, CertificateIdentifier, ChallengeStatus, ChallengeType, Identifier, NewOrder, Order,
+    OrderStatus,
 };
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep};
@@ -24,6 +25,7 @@ use crate::certificate::{Certificate, CertificateSource};
 
 /// How long a server may take to look at all challenges of an order.
 const VALIDATION_LIMIT: Duration = Duration::from_secs(180);
+const LOOKING: &str = "validation by the ACME server";
 
 /// Between two looks at an order: at first, and at most.
 const FIRST_LOOK: Duration = Duration::from_millis(250);
@@ -233,12 +235,12 @@ impl Clerk<'_> {
         while let Some(authorization) = authorizations.next().await {
             let authorization = authorization?;
             match authorization.status {
-                instant_acme::AuthorizationStatus::Valid => continue,
-                instant_acme::AuthorizationStatus::Pending => {}
-                status @ (instant_acme::AuthorizationStatus::Invalid
-                | instant_acme::AuthorizationStatus::Revoked
-                | instant_acme::AuthorizationStatus::Expired
-                | instant_acme::AuthorizationStatus::Deactivated) => {
+                AuthorizationStatus::Valid => continue,
+                AuthorizationStatus::Pending => {}
+                status @ (AuthorizationStatus::Invalid
+                | AuthorizationStatus::Revoked
+                | AuthorizationStatus::Expired
+                | AuthorizationStatus::Deactivated) => {
                     let name = printable(&authorization.identifier().to_string());
                     return Err(OrderError::Validation(format!("{name}: the authorisation is {status:?}")));
                 }
@@ -309,8 +311,17 @@ impl Clerk<'_> {
                 written.push(proof);
                 let value = dns_value(&proof.key_authorization);
                 dns.present(&proof.name, &value).await.map_err(|error| failed(&proof.name, &error))?;
+                if dns.one_at_a_time() {
+                    // A name and its wildcard share a record that holds one value: the next waits for this one.
+                    dns.wait_until_visible(&proof.name, &value)
+                        .await
+                        .map_err(|error| failed(&proof.name, &error))?;
+                    self.let_it_look(order, std::slice::from_ref(proof)).await?;
+                    self.wait_for_authorization(session, order, proof).await?;
+                    dns.clean_up(&proof.name, &value).await.map_err(|error| failed(&proof.name, &error))?;
+                }
             }
-            for proof in by_dns() {
+            for proof in by_dns().filter(|_| !dns.one_at_a_time()) {
                 let value = dns_value(&proof.key_authorization);
                 dns.wait_until_visible(&proof.name, &value)
                     .await
@@ -322,7 +333,32 @@ impl Clerk<'_> {
         sleep(delay).await;
         self.let_it_look(order, proofs).await?;
         let done = |status| status != OrderStatus::Pending;
-        poll(&session.http, order, "validation by the ACME server", VALIDATION_LIMIT, done).await
+        poll(&session.http, order, LOOKING, VALIDATION_LIMIT, done).await
+    }
+
+    /// Waits until the server has decided about one name.
+    async fn wait_for_authorization(
+        &self,
+        session: &Session,
+        order: &mut Order,
+        proof: &Proof,
+    ) -> Result<(), OrderError> {
+        let deadline = Instant::now() + VALIDATION_LIMIT;
+        let mut authorizations = order.authorizations();
+        while let Some(authorization) = authorizations.next().await {
+            let mut authorization = authorization?;
+            if authorization.url() != proof.authorization {
+                continue;
+            }
+            while authorization.refresh().await?.status == AuthorizationStatus::Pending {
+                let wait = session.http.retry_after().unwrap_or(Duration::ZERO).max(Duration::from_secs(1));
+                if Instant::now() + wait > deadline {
+                    return Err(OrderError::TimedOut { what: LOOKING, limit: VALIDATION_LIMIT });
+                }
+                sleep(wait).await;
+            }
+        }
+        Ok(())
     }
 
     /// Tells the server that it may look.
@@ -358,25 +394,27 @@ impl Clerk<'_> {
 
     /// What the server says of an order that it has refused.
     async fn why_invalid(&self, order: &mut Order) -> String {
+        let in_words = |problem: instant_acme::Problem| match CaError::from(instant_acme::Error::Api(problem))
+        {
+            CaError::Refused { words, .. } => words,
+            other => other.to_string(),
+        };
+        let of_order = order.state().error.clone();
         let mut reasons = Vec::new();
-        if let Some(problem) = order.state().error.clone() {
-            reasons.push(CaError::from(instant_acme::Error::Api(problem)).to_string());
-        }
         let mut authorizations = order.authorizations();
         while let Some(Ok(mut authorization)) = authorizations.next().await {
             let _ = authorization.refresh().await;
-            let name = authorization.identifier().to_string();
+            let name = printable(&authorization.identifier().to_string());
             for challenge in &authorization.challenges {
                 if let Some(problem) = challenge.error.clone() {
-                    let error = CaError::from(instant_acme::Error::Api(problem));
-                    reasons.push(format!("{}: {error}", printable(&name)));
+                    reasons.push(format!("{name}: {}", in_words(problem)));
                 }
             }
         }
-        match reasons.is_empty() {
-            true => "the ACME server has refused the order and gives no reason".to_owned(),
-            false => reasons.join("; "),
+        if reasons.is_empty() {
+            reasons.push(of_order.map_or_else(|| "it gives no reason".to_owned(), in_words));
         }
+        format!("the ACME server refuses: {}", reasons.join("; "))
     }
 
     /// The chain that is preferred, if the server has it; else the one that it gave.

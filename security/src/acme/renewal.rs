@@ -88,3 +88,7 @@ pub(super) fn alarm(left: Duration) -> Option<u64> {
     let days = left.as_secs() / (24 * 60 * 60);
     [1, 3, 7, 21].into_iter().find(|limit| days < *limit)
 }
+
+#[cfg(test)]
+#[path = "renewal_tests.rs"]
+mod tests;

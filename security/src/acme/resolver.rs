@@ -565,11 +565,12 @@ impl Resolver {
         let before = self.desk.state.failure(self.name(), names);
         let attempts = before.map_or(0, |(failure, _)| failure.attempts) + 1;
         let wait = renewal::back_off(attempts, error.advice(), jitter);
-        tracing::error!(
+        // The reason is told as a problem.
+        tracing::info!(
             resolver = self.name(),
             names,
             attempts,
-            "no certificate: {reason}; tried again in {}",
+            "no certificate; tried again in {}",
             in_time(wait)
         );
         for held in &mut self.held {
@@ -692,7 +693,8 @@ impl Resolver {
         for job in self.jobs(now) {
             let held = job.renews.and_then(|index| self.held.get(index));
             let state = self.order_state(&job, held, now);
-            problems.extend(order_problems(&state, held, now));
+            let failure = self.desk.state.failure(self.name(), &job.names).map(|(failure, _)| failure);
+            problems.extend(order_problems(&state, failure.as_ref(), held, now));
             if let Some((_, reason)) = held.and_then(|held| held.unsaved.as_ref())
                 && !reason.is_empty()
             {
@@ -817,7 +819,13 @@ fn parse(stored: Stored, resolver: &Arc<str>) -> Loaded {
     loaded
 }
 
-fn order_problems(state: &OrderState, held: Option<&Held>, now: SystemTime) -> Vec<Problem> {
+/// What the user should know of one certificate. A failure is told until it is overcome, also while it is tried again.
+fn order_problems(
+    state: &OrderState,
+    failure: Option<&Failure>,
+    held: Option<&Held>,
+    now: SystemTime,
+) -> Vec<Problem> {
     let names = name_set(&state.domain);
     let subject = format!("certificate `{names}` (resolver `{}`)", state.resolver);
     let mut problems = Vec::new();
@@ -829,7 +837,7 @@ fn order_problems(state: &OrderState, held: Option<&Held>, now: SystemTime) -> V
             "it has expired, and is still served",
         ));
     }
-    if let (Phase::BackingOff, Some(failure)) = (state.phase, &state.failure) {
+    if let Some(failure) = failure {
         let message = match held {
             Some(_) => format!("it could not be renewed: {}", failure.reason),
             None => format!("it could not be obtained: {}", failure.reason),

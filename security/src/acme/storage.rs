@@ -402,3 +402,7 @@ fn write_certificate(item: &mut Map<String, Value>, certificate: &StoredCertific
     item.insert("key".to_owned(), Value::from(STANDARD.encode(&certificate.key)));
     item.entry("Store").or_insert_with(|| Value::from("default"));
 }
+
+#[cfg(test)]
+#[path = "storage_tests.rs"]
+mod tests;
