@@ -2,6 +2,7 @@
 
 mod acme_dns;
 mod bad_input;
+mod certificate_files;
 mod certificates;
 mod check;
 mod container;

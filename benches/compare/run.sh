@@ -11,12 +11,12 @@ fi
 script=$1
 shift
 if [ $# -eq 0 ]; then
-  set -- --scenarios h1-1k,h1-latency,h1-100k,h1-post --rounds 5 --idle 10000 --idle-tls 0
+  set -- --rounds 5
 fi
 
 cargo build --locked --release --bin hearthgate
 program=$PWD/${CARGO_TARGET_DIR:-target}/release/hearthgate
 start="$program --configFile={config} --providers.file.filename={config}"
-exec benches/compare/plain.py "$script" "$@" \
+exec python3 "$script" "$@" \
   --gateway-cmd "hearthgate=$start" --gateway-config "hearthgate=benches/compare/gateway.yml.tmpl" \
   --gateway-cmd "logged=$start" --gateway-config "logged=benches/compare/logged.yml.tmpl"

@@ -12,6 +12,20 @@ pub(crate) fn clock() -> Clock {
     Clock::new(|| SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_276_800))
 }
 
+/// Days of seconds.
+pub(crate) const DAY: Duration = Duration::from_secs(86_400);
+
+/// A pair (chain and key, PEM) for these names, valid from one moment to another.
+pub(crate) fn pair(names: &[&str], from: SystemTime, to: SystemTime) -> (String, String) {
+    let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+    let mut params = rcgen::CertificateParams::new(names).expect("a test's names are valid");
+    params.not_before = from.into();
+    params.not_after = to.into();
+    let key = rcgen::KeyPair::generate().expect("a key can be made");
+    let chain = params.self_signed(&key).expect("it can sign itself");
+    (chain.pem(), key.serialize_pem())
+}
+
 /// An install configuration with the product's own defaults: these entry points on free ports of 127.0.0.1, no provider,
 /// and nothing written to disk outside `state_dir`.
 pub(crate) fn install(entry_points: &[&str], state_dir: &std::path::Path) -> Install {

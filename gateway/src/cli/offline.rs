@@ -1,5 +1,8 @@
 //! What the configuration says, read once without a running gateway: for `check` and `explain`.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use config::Problem;
 use config::install::Install;
 use config::install::load::Loaded;
@@ -10,6 +13,7 @@ use config::routing::validate::{Context, validate};
 use discovery::{DockerProvider, FileProvider, Freshness, Provider, TableProvider};
 
 use super::{Call, load_install};
+use crate::control::material::Material;
 use crate::snapshot::compile::{Parts, compile};
 use crate::snapshot::{ProviderState, Snapshot};
 
@@ -44,9 +48,17 @@ pub(super) async fn load(call: &Call, docker: bool) -> Result<Offline, Vec<Probl
     problems.extend(found);
     let (routing, found) = validate(merged, &Context::new(&install));
     problems.extend(found);
+    let material = Material::read(&routing, &Material::default(), &BTreeSet::new());
+    problems.extend(material.problems());
     let snapshot = compile(
         &install,
-        Parts { routing, problems, providers: states, ..Parts::default() },
+        Parts {
+            routing,
+            problems,
+            providers: states,
+            files: Arc::clone(material.files()),
+            ..Parts::default()
+        },
         &Snapshot::empty(),
     );
     Ok(Offline { install, snapshot })

@@ -2,7 +2,6 @@
 //! the next one is made from the one before, and nothing is read twice that did not change.
 
 use std::collections::{BTreeSet, HashMap};
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -284,7 +283,18 @@ fn certificate(written: &tls::CertificateSource) -> Result<(Certificate, Option<
             | CertificateError::Name
             | CertificateError::Generate(_) => place("certificate", &written.chain),
         };
-        format!("{what}: {}", causes(&error))
+        match &error {
+            CertificateError::Key(cause) => format!("{what}: {error}: {cause}"),
+            // What the library says of PEM is written for its own developers.
+            CertificateError::NoCertificate
+            | CertificateError::NoKey
+            | CertificateError::Pem(_)
+            | CertificateError::KeyPem(_)
+            | CertificateError::Parse
+            | CertificateError::Mismatch
+            | CertificateError::Name
+            | CertificateError::Generate(_) => format!("{what}: {error}"),
+        }
     })?;
     Ok((certificate, mode))
 }
@@ -295,17 +305,6 @@ fn place(what: &str, pem: &Pem) -> String {
         Some(path) => format!("{what} {}", path.display()),
         None => what.to_owned(),
     }
-}
-
-/// An error with what led to it.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let _ = write!(text, ": {error}");
-        cause = error.source();
-    }
-    text
 }
 
 /// The bytes of a PEM file or text, and the mode of the file; an error is in words.

@@ -8,6 +8,7 @@ use config::name::{EntryPointName, ServiceName};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
+use security::certificate::Certificate;
 use smallvec::SmallVec;
 
 use super::Handshake;
@@ -42,6 +43,8 @@ pub(super) struct Scrape {
     pub(super) last_reload_success: u64,
     pub(super) dropped_lines: u64,
     pub(super) servers: Vec<(ServiceName, Arc<str>, i64)>,
+    /// With the second (Unix time) that each is valid to.
+    pub(super) certificates: Vec<(Arc<Certificate>, u64)>,
     pub(super) errors: i64,
     pub(super) warnings: i64,
     pub(super) providers: Vec<ProviderState>,
@@ -109,6 +112,22 @@ impl Collector for Scrape {
             self.servers.iter(),
             |metric, (service, url, up)| {
                 metric.encode_family(&[("service", service.as_str()), ("url", url)])?.encode_gauge(up)
+            },
+        )?;
+        family(
+            &mut encoder,
+            "traefik_tls_certs_not_after",
+            "When a certificate expires, in Unix seconds",
+            MetricType::Gauge,
+            self.certificates.iter(),
+            |metric, (certificate, not_after)| {
+                let names = certificate.names.join(",");
+                let labels = [
+                    ("cn", &*certificate.common_name),
+                    ("serial", &*certificate.serial_decimal),
+                    ("sans", &*names),
+                ];
+                metric.encode_family(&labels)?.encode_gauge(not_after)
             },
         )?;
         family(

@@ -17,6 +17,7 @@ use config::problem::Severity;
 use http::header;
 use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
+use security::certificate::Certificate;
 use smallvec::SmallVec;
 
 use super::exposition::{Scrape, Values, to_prometheus_text};
@@ -338,6 +339,7 @@ impl Metrics {
                         .map(move |server| (service.name.clone(), Arc::clone(&server.url), up))
                 })
                 .collect(),
+            certificates: certificates(snapshot),
             errors: count(snapshot, Severity::Error),
             warnings: count(snapshot, Severity::Warning),
             providers: snapshot.providers.to_vec(),
@@ -356,6 +358,28 @@ impl Metrics {
 
 fn load(counter: &AtomicU64) -> u64 {
     counter.load(Ordering::Relaxed)
+}
+
+/// Every certificate that is served, the default one too, each once: two with the same names and number would be one
+/// series.
+fn certificates(snapshot: &Snapshot) -> Vec<(Arc<Certificate>, u64)> {
+    let store = &snapshot.certificates;
+    let mut certificates: Vec<_> = store.all().chain(store.default_certificate()).map(Arc::clone).collect();
+    let series = |certificate: &Arc<Certificate>| {
+        (certificate.common_name.clone(), certificate.names.clone(), certificate.serial.clone())
+    };
+    certificates.sort_by_cached_key(series);
+    certificates.dedup_by(|one, other| {
+        one.common_name == other.common_name && one.names == other.names && one.serial == other.serial
+    });
+    let seconds = |moment: SystemTime| moment.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
+    certificates
+        .into_iter()
+        .map(|certificate| {
+            let not_after = seconds(certificate.not_after);
+            (certificate, not_after)
+        })
+        .collect()
 }
 
 fn count(snapshot: &Snapshot, severity: Severity) -> i64 {

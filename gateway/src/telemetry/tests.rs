@@ -504,6 +504,28 @@ fn now() -> SystemTime {
 }
 
 #[test]
+fn every_certificate_that_is_served_says_when_it_expires() {
+    let directory = tempfile::tempdir().unwrap();
+    let (telemetry, _) = telemetry(directory.path());
+    let certificate = |from| Arc::new(security::certificate::Certificate::generate(from).unwrap());
+    let (one, default) = (certificate(now()), certificate(now() + Duration::from_secs(60)));
+    // A pair that is both listed and the default one shows once.
+    let listed = vec![Arc::clone(&one), Arc::clone(&default)];
+    let store = security::certificate_store::CertificateStore::new(listed, Arc::clone(&default), now());
+    let snapshot = Snapshot { certificates: Arc::new(store), ..Snapshot::empty() };
+    let text = telemetry.render(&snapshot, Exposition::Prometheus);
+    for (certificate, life) in [(&one, 0), (&default, 60)] {
+        let expected = format!(
+            "traefik_tls_certs_not_after{{cn=\"HEARTHGATE DEFAULT CERT\",serial=\"{}\",sans=\"{}\"}} {}",
+            certificate.serial_decimal,
+            certificate.names[0],
+            STARTED.as_secs() + 365 * 86_400 + life,
+        );
+        assert_eq!(text.lines().filter(|line| *line == expected).count(), 1, "{expected}: {text}");
+    }
+}
+
+#[test]
 fn metrics_have_traefiks_names_and_labels() {
     let directory = tempfile::tempdir().unwrap();
     let (telemetry, _) = telemetry(directory.path());

@@ -37,9 +37,13 @@ fn what_is_there_and_what_is_wanted_is_listed_with_its_state() {
     };
     let listed = all(&snapshot, now);
     assert_eq!(listed.len(), 3);
-    let by_id = |certificate: &Certificate| listed.iter().find(|view| view["id"] == *id(certificate)).unwrap();
+    let by_id =
+        |certificate: &Certificate| listed.iter().find(|view| view["id"] == *id(certificate)).unwrap();
     let valid = by_id(&resolved);
-    assert_eq!((&valid["state"], &valid["status"], &valid["resolver"]), (&json!("valid"), &json!("enabled"), &json!("le")));
+    assert_eq!(
+        (&valid["state"], &valid["status"], &valid["resolver"]),
+        (&json!("valid"), &json!("enabled"), &json!("le"))
+    );
     assert_eq!((&valid["served"], &valid["default"]), (&json!(true), &json!(false)));
     assert_eq!((&valid["keyType"], &valid["keySize"]), (&json!("ECDSA"), &json!(256)));
     assert_eq!(by_id(&default)["default"], true);
