@@ -1,5 +1,6 @@
 //! Behaviour on the wire: one module per behaviour, all against the program as the user starts it.
 
+mod acme;
 mod acme_dns;
 mod bad_input;
 mod certificate_files;

@@ -306,6 +306,12 @@ impl GatewayProcess {
         kill(self.pid(), signal).expect("it has not been waited for");
     }
 
+    /// Kills it where it stands (SIGKILL), and gives back what it was started with: the same folder, the same state.
+    pub async fn kill(mut self) -> GatewayPlan {
+        self.child.kill().await.expect("it can be killed");
+        self.plan
+    }
+
     /// Waits for its end.
     pub async fn exit(&mut self, limit: Duration) -> ExitStatus {
         match timeout(limit, self.child.wait()).await {
