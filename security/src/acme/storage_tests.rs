@@ -30,14 +30,14 @@ const TRAEFIK: &str = r#"{
 fn file(content: &str) -> (tempfile::TempDir, Storage) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("acme.json");
-    std::fs::write(&path, content).unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    fs::write(&path, content).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
     let storage = Storage::new(path, folder.path());
     (folder, storage)
 }
 
 fn content(storage: &Storage) -> Value {
-    serde_json::from_slice(&std::fs::read(storage.path()).unwrap()).unwrap()
+    serde_json::from_slice(&fs::read(storage.path()).unwrap()).unwrap()
 }
 
 fn certificate(main: &str, chain: &str) -> StoredCertificate {
@@ -78,7 +78,7 @@ fn a_file_of_traefiks_is_read_and_what_is_not_ours_in_it_stays() {
         })
     );
     assert_eq!(after["le"]["Certificates"].as_array().unwrap().len(), 2);
-    assert_eq!(std::fs::metadata(storage.path()).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(fs::metadata(storage.path()).unwrap().permissions().mode() & 0o777, 0o600);
 }
 
 #[test]
@@ -86,19 +86,19 @@ fn a_missing_or_empty_file_is_fine_and_one_that_is_removed_is_made_again_with_al
     let (_folder, storage) = file("");
     assert!(storage.open("le").unwrap().account.is_none());
     storage.put_certificate("le", &certificate("a.test", "one")).unwrap();
-    std::fs::remove_file(storage.path()).unwrap();
+    fs::remove_file(storage.path()).unwrap();
     storage.put_certificate("le", &certificate("b.test", "two")).unwrap();
     assert_eq!(content(&storage)["le"]["Certificates"].as_array().unwrap().len(), 2);
-    std::fs::remove_file(storage.path()).unwrap();
+    fs::remove_file(storage.path()).unwrap();
     assert!(storage.open("le").unwrap().certificates.is_empty());
-    assert_eq!(std::fs::metadata(storage.path()).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(fs::metadata(storage.path()).unwrap().permissions().mode() & 0o777, 0o600);
 }
 
 #[test]
 fn what_another_hand_changed_meanwhile_is_not_lost() {
     let (_folder, storage) = file("{}");
     storage.open("le").unwrap();
-    std::fs::write(storage.path(), r#"{ "mine": { "x": 1 } }"#).unwrap();
+    fs::write(storage.path(), r#"{ "mine": { "x": 1 } }"#).unwrap();
     storage.put_certificate("le", &certificate("a.test", "one")).unwrap();
     assert_eq!(content(&storage)["mine"], json!({ "x": 1 }));
 }
@@ -107,12 +107,12 @@ fn what_another_hand_changed_meanwhile_is_not_lost() {
 fn a_file_that_others_may_read_is_refused_with_its_mode() {
     for mode in [0o640, 0o604, 0o660, 0o601] {
         let (_folder, storage) = file(TRAEFIK);
-        std::fs::set_permissions(storage.path(), std::fs::Permissions::from_mode(mode)).unwrap();
+        fs::set_permissions(storage.path(), fs::Permissions::from_mode(mode)).unwrap();
         let error = storage.open("le").unwrap_err();
         assert!(error.to_string().contains(&format!("permissions {mode:o} for ")), "{error}");
         assert!(error.hint().starts_with("chmod 600 "), "{}", error.hint());
         assert!(storage.put_certificate("le", &certificate("a.test", "one")).is_err());
-        assert_eq!(std::fs::read_to_string(storage.path()).unwrap(), TRAEFIK);
+        assert_eq!(fs::read_to_string(storage.path()).unwrap(), TRAEFIK);
     }
 }
 
@@ -120,13 +120,13 @@ fn a_file_that_others_may_read_is_refused_with_its_mode() {
 fn a_file_that_is_torn_at_any_byte_is_left_as_it_is() {
     let (_folder, storage) = file(TRAEFIK);
     for end in 1..TRAEFIK.len() {
-        std::fs::write(storage.path(), &TRAEFIK[..end]).unwrap();
+        fs::write(storage.path(), &TRAEFIK[..end]).unwrap();
         assert!(matches!(storage.open("le"), Err(StorageError::Content { .. })), "torn at {end}");
         assert!(storage.put_certificate("le", &certificate("a.test", "one")).is_err());
-        assert_eq!(std::fs::read_to_string(storage.path()).unwrap(), TRAEFIK[..end]);
+        assert_eq!(fs::read_to_string(storage.path()).unwrap(), TRAEFIK[..end]);
     }
     for other in ["[]", "1", r#"{ "le": [] }"#, r#"{ "le": { "Certificates": {} } }"#, "<html>"] {
-        std::fs::write(storage.path(), other).unwrap();
+        fs::write(storage.path(), other).unwrap();
         assert!(matches!(storage.open("le"), Err(StorageError::Content { .. })), "{other}");
     }
 }
@@ -140,12 +140,12 @@ fn a_write_in_place_that_died_at_any_byte_is_ended_by_the_next_start() {
             let (folder, storage) = file(TRAEFIK);
             let mut torn = after.as_bytes()[..written].to_vec();
             torn.extend(TRAEFIK.as_bytes().get(written..).unwrap_or_default());
-            std::fs::write(storage.path(), &torn).unwrap();
+            fs::write(storage.path(), &torn).unwrap();
             let change = Change { before: TRAEFIK.to_owned(), after: after.to_owned() };
-            std::fs::write(&storage.copy, serde_json::to_vec(&change).unwrap()).unwrap();
+            fs::write(&storage.copy, serde_json::to_vec(&change).unwrap()).unwrap();
             storage.open("le").unwrap();
-            assert_eq!(std::fs::read_to_string(storage.path()).unwrap(), after, "died at {written}");
-            assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "the copy is gone");
+            assert_eq!(fs::read_to_string(storage.path()).unwrap(), after, "died at {written}");
+            assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "the copy is gone");
         }
     }
 }
@@ -154,7 +154,7 @@ fn a_write_in_place_that_died_at_any_byte_is_ended_by_the_next_start() {
 fn a_copy_that_somebody_has_overtaken_is_dropped() {
     let (_folder, storage) = file(r#"{ "theirs": null }"#);
     let change = Change { before: TRAEFIK.to_owned(), after: "{}".to_owned() };
-    std::fs::write(&storage.copy, serde_json::to_vec(&change).unwrap()).unwrap();
+    fs::write(&storage.copy, serde_json::to_vec(&change).unwrap()).unwrap();
     storage.open("le").unwrap();
     assert_eq!(content(&storage), json!({ "theirs": null }));
     assert!(!storage.copy.exists());
@@ -165,7 +165,7 @@ fn a_file_that_cannot_be_replaced_is_written_in_place() {
     let (_folder, storage) = file(TRAEFIK);
     let text = serde_json::to_string_pretty(&json!({ "le": null })).unwrap();
     storage.write_in_place(storage.path(), &text).unwrap();
-    assert_eq!(std::fs::read_to_string(storage.path()).unwrap(), text);
+    assert_eq!(fs::read_to_string(storage.path()).unwrap(), text);
     assert!(!storage.copy.exists());
 }
 
@@ -173,10 +173,10 @@ fn a_file_that_cannot_be_replaced_is_written_in_place() {
 fn a_full_disk_leaves_the_file_as_it_was() {
     // A folder in the place of the temporary file fails like a write that finds no room: nothing can be put beside.
     let (folder, storage) = file(TRAEFIK);
-    std::fs::create_dir(folder.path().join(".acme.json.new")).unwrap();
-    std::fs::write(folder.path().join(".acme.json.new/x"), "").unwrap();
+    fs::create_dir(folder.path().join(".acme.json.new")).unwrap();
+    fs::write(folder.path().join(".acme.json.new/x"), "").unwrap();
     assert!(storage.put_certificate("le", &certificate("a.test", "one")).is_err());
-    assert_eq!(std::fs::read_to_string(storage.path()).unwrap(), TRAEFIK);
+    assert_eq!(fs::read_to_string(storage.path()).unwrap(), TRAEFIK);
 }
 
 #[test]
