@@ -74,7 +74,7 @@ pub(super) fn find(
     let route = snapshot.routes.find(entry_point.id, connection.tls.is_some(), &view);
     let asked = Asked {
         method: &request.method,
-        https: forwarded_proto(request).unwrap_or(connection.tls.is_some()),
+        https: forwarded_proto(request).unwrap_or_else(|| connection.tls.is_some()),
         host: host.name(),
         port: host.port(),
         path: path.forwarded(),

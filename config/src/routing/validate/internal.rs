@@ -138,7 +138,7 @@ pub(super) fn middlewares(context: &Context) -> Vec<(MiddlewareName, RawMiddlewa
         .map(|(name, redirect)| {
             let redirect = RawRedirectScheme {
                 scheme: redirect.scheme.as_str().to_owned(),
-                port: redirect.port.unwrap_or(redirect.scheme.default_port()).to_string(),
+                port: redirect.port.unwrap_or_else(|| redirect.scheme.default_port()).to_string(),
                 permanent: redirect.permanent,
             };
             (name, RawMiddleware { redirect_scheme: Some(redirect), ..RawMiddleware::default() })

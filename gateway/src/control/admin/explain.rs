@@ -501,7 +501,7 @@ impl Explanation {
         if let Some(reason) = &route.down {
             self.answer = unavailable(reason);
         } else if !matches!(route.destination, Destination::Unavailable(_)) {
-            self.answer = answer_of(&route.middlewares, asked).or(self.answer.take());
+            self.answer = answer_of(&route.middlewares, asked).or_else(|| self.answer.take());
         }
     }
 
