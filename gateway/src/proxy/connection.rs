@@ -207,10 +207,14 @@ pub(super) fn spawn(
 }
 
 /// Serves one connection to its end.
-async fn serve(shared: Arc<Shared>, app: Arc<EntryPointApp>, mut io: Box<ClientIo>, open: OpenConnection) {
+async fn serve(
+    shared: Arc<Shared>,
+    app: Arc<EntryPointApp>,
+    mut io: Box<ClientIo>,
+    mut open: OpenConnection,
+) {
     if let Some(route) = tcp::Plan::of(&shared, &io.connection).and_then(|plan| plan.immediate()) {
-        let ClientIo { socket, connection, ahead, .. } = *io;
-        Box::pin(tcp::forward(&shared, &connection, socket, ahead, route)).await;
+        Box::pin(forward(&shared, io, route)).await;
         return drop(open);
     }
     let mut served = 0_u32;
@@ -222,17 +226,9 @@ async fn serve(shared: Arc<Shared>, app: Arc<EntryPointApp>, mut io: Box<ClientI
         if served == 0
             && let Some(plan) = tcp::Plan::of(&shared, &io.connection)
         {
-            match Box::pin(io.first_bytes(&plan)).await {
-                FirstBytes::Http => {}
-                FirstBytes::Stream(route) => {
-                    let ClientIo { socket, connection, ahead, .. } = *io;
-                    Box::pin(tcp::forward(&shared, &connection, socket, ahead, route)).await;
-                    break;
-                }
-                FirstBytes::Postgres => {
-                    let ClientIo { socket, connection, ahead, .. } = *io;
-                    return tcp::postgres(&shared, &app, socket, ahead, &connection, open).await;
-                }
+            match Box::pin(serve_stream(&shared, &app, io, plan, open)).await {
+                Some(back) => (io, open) = back,
+                None => return,
             }
         }
         let step = match io.head_in_hand(served == 0) {
@@ -266,6 +262,33 @@ async fn serve(shared: Arc<Shared>, app: Arc<EntryPointApp>, mut io: Box<ClientI
         }
     }
     drop(open);
+}
+
+/// Serves a connection to its end, if it is a TCP router's; else gives it back, its first bytes read.
+async fn serve_stream(
+    shared: &Arc<Shared>,
+    app: &Arc<EntryPointApp>,
+    mut io: Box<ClientIo>,
+    plan: tcp::Plan,
+    open: OpenConnection,
+) -> Option<(Box<ClientIo>, OpenConnection)> {
+    match io.first_bytes(&plan).await {
+        FirstBytes::Http => return Some((io, open)),
+        FirstBytes::Stream(route) => {
+            forward(shared, io, route).await;
+            drop(open);
+        }
+        FirstBytes::Postgres => {
+            let ClientIo { socket, connection, ahead, .. } = *io;
+            tcp::postgres(shared, app, socket, ahead, &connection, open).await;
+        }
+    }
+    None
+}
+
+async fn forward(shared: &Arc<Shared>, io: Box<ClientIo>, route: Arc<TcpRoute>) {
+    let ClientIo { socket, connection, ahead, .. } = *io;
+    tcp::forward(shared, &connection, socket, ahead, route).await;
 }
 
 /// Size of the future that serves a connection.

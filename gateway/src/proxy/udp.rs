@@ -3,10 +3,12 @@
 //! The task of an entry point receives for all flows and hands each datagram on at once; the task of a flow takes the
 //! answers back, and ends when neither side has said anything for the entry point's `udp.timeout`.
 
+mod packet;
+
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -17,6 +19,7 @@ use tokio::net::UdpSocket;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
+use self::packet::FrontSocket;
 use super::context::{Connection, EntryPointState, OpenConnection, OpenStreamRecord, Shared};
 use super::resolve::ServerAddress;
 use crate::snapshot::stream::{UdpRoute, UdpUpstream};
@@ -41,7 +44,7 @@ thread_local! {
 pub(super) struct Front {
     shared: Arc<Shared>,
     entry_point: Arc<EntryPointState>,
-    socket: UdpSocket,
+    socket: FrontSocket,
     timeout: Duration,
     started: Instant,
     flows: Mutex<HashMap<SocketAddr, Arc<Flow>, RandomState>>,
@@ -49,6 +52,8 @@ pub(super) struct Front {
 
 /// What one client says to its server, and hears from it.
 struct Flow {
+    /// Where the client sent to: its answers come from there.
+    local: Option<IpAddr>,
     socket: OnceLock<UdpSocket>,
     /// What came before there was a socket.
     waiting: Mutex<Vec<Box<[u8]>>>,
@@ -69,7 +74,7 @@ impl Front {
         Arc::new(Self {
             shared: Arc::clone(shared),
             entry_point: Arc::clone(entry_point),
-            socket,
+            socket: FrontSocket::new(socket),
             timeout,
             started: Instant::now(),
             flows: Mutex::default(),
@@ -81,11 +86,13 @@ impl Front {
         let mut datagram = vec![0; DATAGRAM_BYTES];
         let mut troubled = false;
         loop {
-            match self.socket.recv_from(&mut datagram).await {
-                Ok((length, client)) => {
+            match self.socket.receive(&mut datagram).await {
+                Ok(Some(received)) => {
                     troubled = false;
-                    self.take(client, &datagram[..length]);
+                    self.take(received.from, received.to, &datagram[..received.length]);
                 }
+                // Without a sender that could be answered.
+                Ok(None) => {}
                 Err(error) if is_about_an_answer(&error) => {}
                 Err(error) => {
                     if !troubled {
@@ -102,7 +109,7 @@ impl Front {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    fn take(self: &Arc<Self>, client: SocketAddr, datagram: &[u8]) {
+    fn take(self: &Arc<Self>, client: SocketAddr, local: Option<IpAddr>, datagram: &[u8]) {
         let known = self.flows.lock().get(&client).cloned();
         match known {
             Some(flow) => {
@@ -110,12 +117,12 @@ impl Front {
                 flow.owed.store(true, Ordering::Relaxed);
                 flow.send(datagram);
             }
-            None => self.open(client, datagram),
+            None => self.open(client, local, datagram),
         }
     }
 
     /// Begins a flow with its first datagram.
-    fn open(self: &Arc<Self>, client: SocketAddr, datagram: &[u8]) {
+    fn open(self: &Arc<Self>, client: SocketAddr, local: Option<IpAddr>, datagram: &[u8]) {
         let snapshot = self.shared.snapshot.load();
         let routes = snapshot.routes.entry_points.get(self.entry_point.id.0);
         let Some(route) = routes.and_then(|routes| routes.udp.clone()) else {
@@ -135,6 +142,7 @@ impl Front {
             }
         };
         let flow = Arc::new(Flow {
+            local,
             socket: OnceLock::new(),
             waiting: Mutex::new(vec![datagram.into()]),
             used: AtomicU64::new(self.now()),
@@ -309,7 +317,7 @@ impl Member {
                     Err(error) => return Err(error),
                 };
                 let answer = &scratch[..length];
-                match self.front.socket.try_send_to(answer, self.client) {
+                match self.front.socket.try_send(answer, self.flow.local, self.client) {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Some(answer.to_vec())),
                     // The client cannot be reached: nothing that the server could do about it.
                     Ok(_) | Err(_) => Ok(Some(Vec::new())),
@@ -321,7 +329,7 @@ impl Member {
                 Some(answer) => {
                     self.flow.owed.store(false, Ordering::Relaxed);
                     if !answer.is_empty() {
-                        let _ = self.front.socket.send_to(&answer, self.client).await;
+                        let _ = self.front.socket.send(&answer, self.flow.local, self.client).await;
                     }
                 }
             }
