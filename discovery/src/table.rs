@@ -142,6 +142,7 @@ struct RawGuest {
     servers_transport: String,
     skip_verify: bool,
     ca_file: String,
+    pin: String,
 }
 
 /// Keys of a guest that can be written in two ways, and are read one by one.
@@ -329,8 +330,12 @@ fn read_guest(
     };
     for node in one.chain(several) {
         let server = match node.text() {
-            Some(url) => RawServer { url: url.to_owned(), ..RawServer::default() },
+            Some(url) => {
+                RawServer { url: url.to_owned(), pin: raw.pin.clone(), ..RawServer::default() }
+            }
             None => match decode::<RawServer>(node, Style::File) {
+                // What the server says itself is nearer.
+                Ok(server) if server.pin.is_empty() => RawServer { pin: raw.pin.clone(), ..server },
                 Ok(server) => server,
                 Err(found) => {
                     errors.extend(found);

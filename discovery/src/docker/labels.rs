@@ -14,7 +14,7 @@ use config::routing::Standing;
 use config::routing::labels::{LabelRouting, LeftOut, decode_labels};
 use config::routing::merge::{Rule, combine};
 use config::routing::raw::{
-    Defined, RawLoadBalancer, RawRouter, RawRouting, RawService, RawTcpLoadBalancer, RawTcpService,
+    Defined, Items, RawLoadBalancer, RawRouter, RawRouting, RawService, RawTcpLoadBalancer, RawTcpService,
     RawUdpLoadBalancer, RawUdpService, Scope, WantedServer,
 };
 use config::template::{ContainerData, TemplateContext, render};
@@ -221,12 +221,9 @@ impl Labels {
         };
         routing.stamp(&standing, container.created, &scope);
         // A service without a server says why, whatever the standing of its routers.
-        for (name, service) in &mut routing.http.services {
-            let plain = name.split('@').next().unwrap_or(name);
-            if let Some(reason) = reasons.get(plain) {
-                service.standing = Standing::Down(Arc::clone(reason));
-            }
-        }
+        explain(&mut routing.http.services, &reasons);
+        explain(&mut routing.tcp.services, &reasons);
+        explain(&mut routing.udp.services, &reasons);
         Some(routing)
     }
 
@@ -258,6 +255,15 @@ impl Labels {
             None => format!("column {}: {}", error.column, error.message),
         })?;
         if rule.trim().is_empty() { Err("it is empty".to_owned()) } else { Ok(rule) }
+    }
+}
+
+fn explain<T: Clone>(services: &mut Items<T>, reasons: &BTreeMap<String, Arc<str>>) {
+    for (name, service) in services {
+        let plain = name.split('@').next().unwrap_or(name);
+        if let Some(reason) = reasons.get(plain) {
+            service.standing = Standing::Down(Arc::clone(reason));
+        }
     }
 }
 
@@ -466,11 +472,7 @@ impl Build<'_, '_> {
             }
             Err(message) => Err(message.into()),
         };
-        let url = self.told("service", name, address);
-        if let (None, Some(reason)) = (&url, self.down) {
-            self.reasons.insert(name.to_owned(), Arc::clone(reason));
-        }
-        balancer.place_servers(url);
+        balancer.place_servers(self.told("service", name, address));
     }
 
     /// The container's `host:port`.
@@ -491,8 +493,13 @@ impl Build<'_, '_> {
     /// The address of a container that serves; none, with a problem or a reason, otherwise.
     fn told(&mut self, kind: &str, name: &str, address: Result<String, Unplaced>) -> Option<String> {
         match address {
-            Ok(address) if self.down.is_none() => Some(address),
-            Ok(_) => None,
+            Ok(address) => match self.down {
+                None => Some(address),
+                Some(reason) => {
+                    self.reasons.insert(name.to_owned(), Arc::clone(reason));
+                    None
+                }
+            },
             Err(Unplaced { message, hint }) => {
                 self.reasons.insert(name.to_owned(), format!("service `{name}`: {message}").into());
                 self.problem(kind, name, message, hint.as_deref());

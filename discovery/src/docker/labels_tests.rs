@@ -184,21 +184,29 @@ fn describe(routing: &RawRouting, problems: &[Problem]) -> String {
         writeln!(out, "middleware {name}:{}", rest(&middleware.value, &[])).unwrap();
     }
     for (name, router) in &routing.tcp.routers {
-        writeln!(out, "tcp router {name}: {} -> {}", router.value.rule, router.value.service).unwrap();
+        let (value, down) = (&router.value, standing(&router.standing));
+        let rest = rest(value, &["rule", "service"]);
+        writeln!(out, "tcp router {name}: {} -> {}{rest}{down}", value.rule, value.service).unwrap();
     }
     for (name, service) in &routing.tcp.services {
         let servers = service.value.load_balancer.iter().flat_map(|balancer| &balancer.servers);
-        let servers: Vec<&str> = servers.map(|server| server.address.as_str()).collect();
-        writeln!(out, "tcp service {name}: [{}]", servers.join(" ")).unwrap();
+        let tls = |tls: bool| if tls { "+tls" } else { "" };
+        let servers: Vec<_> =
+            servers.map(|server| format!("{}{}", server.address, tls(server.tls))).collect();
+        let mut balancer = service.value.load_balancer.clone().unwrap_or_default();
+        balancer.servers.clear();
+        let (rest, down) = (rest(&balancer, &[]), standing(&service.standing));
+        writeln!(out, "tcp service {name}: [{}]{rest}{down}", servers.join(" ")).unwrap();
     }
     for (name, router) in &routing.udp.routers {
-        writeln!(out, "udp router {name}: {:?} -> {}", router.value.entry_points, router.value.service)
-            .unwrap();
+        let (value, down) = (&router.value, standing(&router.standing));
+        writeln!(out, "udp router {name}: {:?} -> {}{down}", value.entry_points, value.service).unwrap();
     }
     for (name, service) in &routing.udp.services {
         let servers = service.value.load_balancer.iter().flat_map(|balancer| &balancer.servers);
         let servers: Vec<&str> = servers.map(|server| server.address.as_str()).collect();
-        writeln!(out, "udp service {name}: [{}]", servers.join(" ")).unwrap();
+        let down = standing(&service.standing);
+        writeln!(out, "udp service {name}: [{}]{down}", servers.join(" ")).unwrap();
     }
     for problem in problems {
         writeln!(out, "problem {problem}").unwrap();

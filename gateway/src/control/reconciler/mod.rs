@@ -25,6 +25,7 @@ use config::install::Install;
 use config::name::ProviderName;
 use config::routing::Routing;
 use config::routing::merge::qualify;
+use config::routing::raw::Items;
 use config::routing::validate::{Context, validate_after};
 use config::{Origin, Problem, Severity};
 use discovery::named::{self, Stamps};
@@ -470,16 +471,27 @@ fn routing_of(sources: &Sources, previous: &Routing) -> (Routing, Vec<Problem>) 
     (routing, problems)
 }
 
-/// Whether a server of an HTTP service is gone, or the whole service.
+/// Whether a server is gone, or a whole service.
 fn loses_servers(before: &Update, after: &Update) -> bool {
-    before.routing.http.services.iter().any(|(name, service)| {
-        let Some(balancer) = &service.value.load_balancer else { return false };
-        let left = after.routing.http.services.get(name);
-        if left.is_some_and(|left| left == service) {
-            return false;
-        }
-        let left = left.and_then(|left| left.value.load_balancer.as_ref());
-        let stays = |url: &str| left.is_some_and(|left| left.servers.iter().any(|server| server.url == url));
-        balancer.servers.iter().any(|server| !stays(&server.url))
+    fn lost<T: PartialEq>(before: &Items<T>, after: &Items<T>, servers: impl Fn(&T) -> Vec<&str>) -> bool {
+        before.iter().any(|(name, service)| {
+            let left = after.get(name);
+            if left.is_some_and(|left| left == service) {
+                return false;
+            }
+            let left = left.map(|left| servers(&left.value)).unwrap_or_default();
+            servers(&service.value).iter().any(|server| !left.contains(server))
+        })
+    }
+    let (before, after) = (&before.routing, &after.routing);
+    lost(&before.http.services, &after.http.services, |service| {
+        let servers = service.load_balancer.iter().flat_map(|balancer| &balancer.servers);
+        servers.map(|server| server.url.as_str()).collect()
+    }) || lost(&before.tcp.services, &after.tcp.services, |service| {
+        let servers = service.load_balancer.iter().flat_map(|balancer| &balancer.servers);
+        servers.map(|server| server.address.as_str()).collect()
+    }) || lost(&before.udp.services, &after.udp.services, |service| {
+        let servers = service.load_balancer.iter().flat_map(|balancer| &balancer.servers);
+        servers.map(|server| server.address.as_str()).collect()
     })
 }
