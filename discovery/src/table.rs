@@ -330,9 +330,7 @@ fn read_guest(
     };
     for node in one.chain(several) {
         let server = match node.text() {
-            Some(url) => {
-                RawServer { url: url.to_owned(), pin: raw.pin.clone(), ..RawServer::default() }
-            }
+            Some(url) => RawServer { url: url.to_owned(), pin: raw.pin.clone(), ..RawServer::default() },
             None => match decode::<RawServer>(node, Style::File) {
                 // What the server says itself is nearer.
                 Ok(server) if server.pin.is_empty() => RawServer { pin: raw.pin.clone(), ..server },

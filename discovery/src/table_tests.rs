@@ -112,7 +112,7 @@ fn a_guest_becomes_a_router_and_a_service_of_its_name() {
         "zones: { secure: { cidr: 10.20.0.0/24, middlewares: [lan-or-sso@file] } }\n\
          guests:\n  - name: vault\n    zone: secure\n    host: [vault.example.com, vault.lan]\n    server: https://10.20.0.10:8000\n    \
          preset: vaultwarden\n    middlewares: [extra@file]\n    entryPoints: [websecure]\n    tls: { certResolver: le }\n    \
-         healthCheck: /alive\n    skipVerify: true\n",
+         healthCheck: /alive\n    skipVerify: true\n    pin: abcd\n",
     );
     assert_eq!(found.problems, []);
     let router = &found.routing.http.routers["vault"];
@@ -125,6 +125,7 @@ fn a_guest_becomes_a_router_and_a_service_of_its_name() {
     assert_eq!(router.tls.as_ref().map(|tls| tls.cert_resolver.as_str()), Some("le"));
     let balancer = found.routing.http.services["vault"].value.load_balancer.as_ref().unwrap();
     assert_eq!(balancer.servers[0].url, "https://10.20.0.10:8000");
+    assert_eq!(balancer.servers[0].pin, "abcd");
     assert_eq!(balancer.health_check.as_ref().map(|check| check.path.as_str()), Some("/alive"));
     assert!(balancer.tls.as_ref().is_some_and(|tls| tls.skip_verify) && balancer.pass_host_header);
 }

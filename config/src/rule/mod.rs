@@ -145,29 +145,44 @@ impl Rule {
 
     /// Hosts such that every request that matches is for one of them; none where any host may match.
     pub fn required_hosts(&self) -> Option<BTreeSet<RequiredHost>> {
-        required_hosts(&self.expression, false)
+        required_hosts(&self.expression, false, &|matcher| match matcher {
+            Matcher::Host(host) => Some(RequiredHost::Exact(Arc::clone(host))),
+            Matcher::HostWildcard(suffix) => Some(RequiredHost::Wildcard(Arc::clone(suffix))),
+            Matcher::AnyHost
+            | Matcher::HostRegexp(_)
+            | Matcher::Path(_)
+            | Matcher::PathPrefix(_)
+            | Matcher::PathRegexp(_)
+            | Matcher::Method(_)
+            | Matcher::Header(..)
+            | Matcher::HeaderRegexp(..)
+            | Matcher::Query(..)
+            | Matcher::QueryRegexp(..)
+            | Matcher::ClientIp(_) => None,
+        })
     }
 }
 
-/// `negated` says that the expression stands under an odd number of `!`: then De Morgan swaps And and Or.
-fn required_hosts(expression: &Expression, negated: bool) -> Option<BTreeSet<RequiredHost>> {
+/// `host` is the host that a matcher asks for. `negated` says that the expression stands under an odd number of `!`:
+/// then De Morgan swaps And and Or.
+fn required_hosts<M>(
+    expression: &Expression<M>,
+    negated: bool,
+    host: &impl Fn(&M) -> Option<RequiredHost>,
+) -> Option<BTreeSet<RequiredHost>> {
     match (expression, negated) {
-        (Expression::Matcher(Matcher::Host(host)), false) => {
-            Some(BTreeSet::from([RequiredHost::Exact(Arc::clone(host))]))
-        }
-        (Expression::Matcher(Matcher::HostWildcard(suffix)), false) => {
-            Some(BTreeSet::from([RequiredHost::Wildcard(Arc::clone(suffix))]))
-        }
-        (Expression::Matcher(_), _) => None,
-        (Expression::Not(inner), negated) => required_hosts(inner, !negated),
+        (Expression::Matcher(matcher), false) => Some(BTreeSet::from([host(matcher)?])),
+        (Expression::Matcher(_), true) => None,
+        (Expression::Not(inner), negated) => required_hosts(inner, !negated, host),
         // All must hold, so any one operand's hosts bound the whole: the fewest bound it best.
-        (Expression::And(operands), false) | (Expression::Or(operands), true) => {
-            operands.iter().filter_map(|operand| required_hosts(operand, negated)).min_by_key(BTreeSet::len)
-        }
+        (Expression::And(operands), false) | (Expression::Or(operands), true) => operands
+            .iter()
+            .filter_map(|operand| required_hosts(operand, negated, host))
+            .min_by_key(BTreeSet::len),
         (Expression::Or(operands), false) | (Expression::And(operands), true) => {
             let mut hosts = BTreeSet::new();
             for operand in operands {
-                hosts.append(&mut required_hosts(operand, negated)?);
+                hosts.append(&mut required_hosts(operand, negated, host)?);
             }
             Some(hosts)
         }

@@ -1,5 +1,6 @@
 //! Rules of TCP routers: the same grammar over what is known of a connection before its first byte of data.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -7,7 +8,7 @@ use ipnet::IpNet;
 
 use super::parse::{ParseRuleError, check_ascii, check_call, client_ip, count_regex, invalid, regex};
 use super::syntax::{self, Call, abridge};
-use super::{Expression, Pattern};
+use super::{Expression, Pattern, RequiredHost, required_hosts};
 use crate::problem::did_you_mean;
 
 /// A parsed rule of a TCP router. Equal when the texts are equal.
@@ -97,6 +98,18 @@ impl TcpRule {
             }
         });
         hosts
+    }
+
+    /// Server names such that every connection that matches asks for one of them; none where any may match.
+    pub fn required_hosts(&self) -> Option<BTreeSet<RequiredHost>> {
+        required_hosts(&self.expression, false, &|matcher| match matcher {
+            TcpMatcher::HostSni(host) => Some(RequiredHost::Exact(Arc::clone(host))),
+            TcpMatcher::HostSniWildcard(suffix) => Some(RequiredHost::Wildcard(Arc::clone(suffix))),
+            TcpMatcher::AnySni
+            | TcpMatcher::HostSniRegexp(_)
+            | TcpMatcher::ClientIp(_)
+            | TcpMatcher::Alpn(_) => None,
+        })
     }
 
     /// Priority of a router that gives none: the byte length of the text, and -1 for a catch-all.

@@ -171,6 +171,44 @@ mod tests {
     }
 
     #[test]
+    fn what_tls_and_tcp_do_before_a_request_is_said() {
+        for (arguments, lines) in [
+            (
+                &["https://strict.example.com/"][..],
+                &[
+                    "TLS options  strict@file (for strict.example.com)",
+                    "router       strict@file (priority 26)",
+                ][..],
+            ),
+            (
+                &["https://blog.example.com/", "-H", "Host: strict.example.com"],
+                &[
+                    "TLS options  default (for blog.example.com)",
+                    "answer       421 (its host asks for TLS options `strict@file`, the name for others)",
+                ],
+            ),
+            (
+                &["https://locked.example.com/"],
+                &[
+                    "TLS options  locked@file (for locked.example.com)",
+                    "answer       none (the TLS handshake is refused: invalid clientAuthType: \
+                     RequireAndVerifyClientCert, CAFiles is required)",
+                ],
+            ),
+            (
+                &["https://db.example.com/"],
+                &["TCP router   db@file (priority 25; TLS: passthrough)", "service      db@file"],
+            ),
+            (&["https://10.0.0.9/"], &["TLS options  default (for no name)"]),
+        ] {
+            let (text, _) = explained(arguments).unwrap();
+            for line in lines {
+                assert!(text.lines().any(|found| found == *line), "{arguments:?}: {line}\n{text}");
+            }
+        }
+    }
+
+    #[test]
     fn a_wrong_question_is_refused() {
         for (arguments, expected) in [
             (&[][..], "which URL?"),

@@ -4,10 +4,12 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
+use std::sync::Arc;
 
 use config::Install;
 use config::install::{ClientIpMode, EntryPoint, ListenAddress, TrustedProxy};
 use config::routing::Target;
+use config::rule::TcpConnection;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use security::canonical::{self, PathOptions};
 use security::client_ip::{self, Source, TrustedProxies};
@@ -16,7 +18,9 @@ use serde::{Deserialize, Serialize};
 use super::traefik::parse_query;
 use crate::middleware::{self, Asked, Middleware};
 use crate::snapshot::route_table::{Considered, Outcome, RequestView};
-use crate::snapshot::{Destination, EntryPointId, Route, Snapshot};
+use crate::snapshot::stream::{TcpRoute, TcpTls};
+use crate::snapshot::tls::TlsPolicy;
+use crate::snapshot::{Destination, EntryPointId, EntryPointRoutes, Route, Snapshot};
 
 /// Routers that are named beside the winner.
 const NEAR_MISSES: usize = 5;
@@ -69,6 +73,12 @@ pub struct Explanation {
     /// Who it would come from; absent where it would be refused before that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<ClientView>,
+    /// How its TLS would be made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TlsView>,
+    /// The TCP router whose its connection would be, before any request is read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tcp_router: Option<TcpRouterView>,
     /// Who would serve it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub router: Option<RouterView>,
@@ -106,6 +116,36 @@ pub struct ClientView {
     pub peer: IpAddr,
     /// Why it is believed.
     pub reason: String,
+}
+
+/// How TLS would be made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TlsView {
+    /// The name that a client would ask for; empty for an address.
+    pub server_name: String,
+    /// The TLS options of that name.
+    pub options: String,
+    /// Why the handshake would be refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
+}
+
+/// A TCP router that takes a whole connection.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TcpRouterView {
+    /// The router.
+    #[serde(flatten)]
+    pub router: RouterView,
+    /// `plain`, `passthrough` or `terminated`.
+    pub tls: String,
+    /// Where the connection goes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
+    /// Why it would be closed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closed: Option<String>,
 }
 
 /// A router.
@@ -151,7 +191,7 @@ pub struct ServerView {
 /// An answer of the gateway's own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OwnAnswer {
-    /// Status.
+    /// Status; 0 where there is no answer at all.
     pub status: u16,
     /// Why.
     pub reason: String,
@@ -264,7 +304,7 @@ pub fn explain(install: &Install, snapshot: &Snapshot, question: &Question) -> R
     let mut first = None;
     for (position, reason) in &candidates {
         let explanation = at_entry_point(install, snapshot, question, &url, *position, reason);
-        if explanation.router.is_some() {
+        if explanation.has_route() {
             return Ok(explanation);
         }
         first.get_or_insert(explanation);
@@ -356,12 +396,20 @@ fn at_entry_point(
         headers: &question.headers,
         client: client.address,
     };
-    let considered = snapshot.routes.entry_points.get(position).map_or_else(Vec::new, |routes| {
+    let routes = snapshot.routes.entry_points.get(position);
+    let (tls, tcp_router) =
+        routes.map_or((None, None), |routes| before_the_request(routes, url, client.address));
+    if tcp_router.is_some() {
+        let taken = Explanation::new(question, entry_point);
+        return Explanation { client: Some(client), tls: tls.map(|(view, _)| view), tcp_router, ..taken };
+    }
+    let considered = routes.map_or_else(Vec::new, |routes| {
         let table = if url.tls { &routes.tls } else { &routes.plain };
         table.explain(&view, NEAR_MISSES + 1)
     });
     let mut explanation = Explanation::new(question, entry_point);
     explanation.client = Some(client);
+    let mut winner: Option<Arc<Route>> = None;
     for Considered { route, outcome } in considered {
         match outcome {
             Outcome::Wins => {
@@ -374,6 +422,7 @@ fn at_entry_point(
                     query: query.as_deref(),
                 };
                 explanation.serve(snapshot, &route, &asked);
+                winner = Some(route);
             }
             Outcome::Shadowed => explanation.shadowed.push(RouterView::of(&route)),
             Outcome::Misses { failed } => {
@@ -382,7 +431,19 @@ fn at_entry_point(
         }
     }
     explanation.forget_other_hosts();
-    if explanation.router.is_none() {
+    if let Some((view, policy)) = tls {
+        let misdirected =
+            winner.as_ref().and_then(|route| route.tls.as_ref()).filter(|other| !policy.allows(other));
+        if let Some(reason) = &view.refused {
+            explanation.answer =
+                Some(OwnAnswer { status: 0, reason: format!("the TLS handshake is refused: {reason}") });
+        } else if let Some(other) = misdirected {
+            let reason = format!("its host asks for TLS options `{}`, the name for others", other.name);
+            explanation.answer = Some(OwnAnswer { status: 421, reason });
+        }
+        explanation.tls = Some(view);
+    }
+    if explanation.router.is_none() && explanation.answer.is_none() {
         let other = snapshot.routes.find(EntryPointId(position), !url.tls, &view);
         let reason = match other {
             Some(route) if url.tls => format!("no router matches; router `{}` would without TLS", route.name),
@@ -395,6 +456,46 @@ fn at_entry_point(
 }
 
 /// The client, and whether its peer is a trusted proxy.
+/// What happens to the connection before a request is read: the TLS options of the name, and the TCP router that
+/// takes it whole.
+fn before_the_request(
+    routes: &EntryPointRoutes,
+    url: &Url<'_>,
+    client: IpAddr,
+) -> (Option<(TlsView, Arc<TlsPolicy>)>, Option<TcpRouterView>) {
+    if !url.tls {
+        let asked = TcpConnection { server_name: "", protocols: &[], client };
+        return (None, routes.tcp.find_plain(&asked).map(|route| TcpRouterView::of(route)));
+    }
+    // A client asks for no name where it was given an address.
+    let host = canonical::host(url.authority.as_bytes()).ok();
+    let server_name =
+        host.as_ref().map(|host| host.name()).filter(|name| name.parse::<IpAddr>().is_err()).unwrap_or("");
+    let own = routes.server_names.find(server_name);
+    let asked = TcpConnection { server_name, protocols: &["h2", "http/1.1"], client };
+    let taken = match own {
+        Some(_) => None,
+        None => routes
+            .tcp
+            .find_tls(&asked)
+            .filter(|route| !(route.rule.is_catch_all() && routes.tls.serves_any_host())),
+    };
+    let policy = match taken.map(|route| &route.tls) {
+        Some(TcpTls::Terminate(policy)) => Some(policy),
+        Some(TcpTls::Passthrough | TcpTls::None) => None,
+        None => Some(own.unwrap_or_else(|| routes.server_names.default_policy())),
+    };
+    let view = policy.map(|policy| {
+        let view = TlsView {
+            server_name: server_name.to_owned(),
+            options: policy.name.to_string(),
+            refused: policy.settings.as_ref().err().map(ToString::to_string),
+        };
+        (view, Arc::clone(policy))
+    });
+    (view, taken.map(|route| TcpRouterView::of(route)))
+}
+
 fn client(settings: &EntryPoint, question: &Question) -> Result<(ClientView, bool), String> {
     let source = match settings.client_ip.mode {
         ClientIpMode::Peer | ClientIpMode::ProxyProtocol => Source::Peer,
@@ -436,6 +537,27 @@ fn answer_of(middlewares: &[Middleware], asked: &Asked<'_>) -> Option<OwnAnswer>
     })
 }
 
+impl TcpRouterView {
+    fn of(route: &TcpRoute) -> Self {
+        let closed = route.service.as_ref().err().or(route.down.as_ref()).map(ToString::to_string);
+        Self {
+            router: RouterView {
+                name: route.name.to_string(),
+                rule: route.rule.text().to_owned(),
+                priority: route.priority,
+            },
+            tls: match route.tls {
+                TcpTls::None => "plain",
+                TcpTls::Passthrough => "passthrough",
+                TcpTls::Terminate(_) => "terminated",
+            }
+            .to_owned(),
+            service: route.service.as_ref().ok().map(|service| service.name.to_string()),
+            closed,
+        }
+    }
+}
+
 impl RouterView {
     fn of(route: &Route) -> Self {
         Self { name: route.name.to_string(), rule: route.rule.to_string(), priority: route.priority }
@@ -449,6 +571,8 @@ impl Explanation {
             method: question.method.to_string(),
             entry_point,
             client: None,
+            tls: None,
+            tcp_router: None,
             router: None,
             shadowed: Vec::new(),
             near_misses: Vec::new(),
@@ -515,7 +639,7 @@ impl Explanation {
 
     /// Whether some router would serve it.
     pub fn has_route(&self) -> bool {
-        self.router.is_some()
+        self.router.is_some() || self.tcp_router.is_some()
     }
 }
 
@@ -539,6 +663,21 @@ impl fmt::Display for Explanation {
         writeln!(f, "entry point  {name} ({}; {reason})", if *tls { "TLS" } else { "plain" })?;
         if let Some(client) = &self.client {
             writeln!(f, "client       {} ({})", client.address, client.reason)?;
+        }
+        if let Some(tls) = &self.tls {
+            let name = if tls.server_name.is_empty() { "no name" } else { &tls.server_name };
+            writeln!(f, "TLS options  {} (for {name})", tls.options)?;
+        }
+        if let Some(TcpRouterView { router, tls, service, closed }) = &self.tcp_router {
+            writeln!(f, "TCP router   {} (priority {}; TLS: {tls})", router.name, router.priority)?;
+            writeln!(f, "             {}", router.rule)?;
+            if let Some(service) = service {
+                writeln!(f, "service      {service}")?;
+            }
+            if let Some(reason) = closed {
+                writeln!(f, "closed       {reason}")?;
+            }
+            return Ok(());
         }
         match &self.router {
             Some(router) => {
@@ -565,7 +704,10 @@ impl fmt::Display for Explanation {
             }
         }
         if let Some(answer) = &self.answer {
-            writeln!(f, "answer       {} ({})", answer.status, answer.reason)?;
+            match answer.status {
+                0 => writeln!(f, "answer       none ({})", answer.reason)?,
+                status => writeln!(f, "answer       {status} ({})", answer.reason)?,
+            }
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use config::install::{EntryPoint, Install, ListenAddress};
 use config::problem::Origin;
-use config::routing::raw::{RawRouter, RawService, RawTcpService};
+use config::routing::raw::{RawRouter, RawService, RawTcpRouter, RawTcpService, RawUdpRouter};
 use config::routing::{Listed, Listing, Observability, Routing, Status};
 use config::{Problem, Severity};
 use serde::Serialize;
@@ -219,7 +219,7 @@ impl Kind {
             Self::TcpRouters => listing
                 .tcp_routers
                 .iter()
-                .map(|(name, listed)| stream_router(name.as_str(), listed, install))
+                .map(|(name, listed)| tcp_router(name.as_str(), listed, install))
                 .collect(),
             Self::TcpServices => listing
                 .tcp_services
@@ -232,7 +232,7 @@ impl Kind {
             Self::UdpRouters => listing
                 .udp_routers
                 .iter()
-                .map(|(name, listed)| stream_router(name.as_str(), listed, install))
+                .map(|(name, listed)| udp_router(name.as_str(), listed, install))
                 .collect(),
             Self::UdpServices => {
                 listing.udp_services.iter().map(|(name, listed)| typed(name.as_str(), listed)).collect()
@@ -259,29 +259,56 @@ fn router(name: &str, listed: &Listed<RawRouter>, routing: &Routing, install: &I
     );
     fields.insert("priority".to_owned(), json!(listed.priority));
     fields.insert("priorityStr".to_owned(), json!(listed.priority.to_string()));
-    fill_entry_points(fields, listed.used_by.as_slice(), install);
+    fill_entry_points(fields, &listed.used_by, install, |entry_point| {
+        entry_point.is_default && entry_point.udp.is_none()
+    });
+    fill_options(fields);
+    element
+}
+
+fn tcp_router(name: &str, listed: &Listed<RawTcpRouter>, install: &Install) -> Element {
+    let mut element = Element::new(name, listed, "using", true);
+    let fields = &mut element.fields;
+    fields.insert("priority".to_owned(), json!(listed.priority));
+    fields.insert("priorityStr".to_owned(), json!(listed.priority.to_string()));
+    fill_entry_points(fields, &listed.used_by, install, |entry_point| {
+        entry_point.is_default && entry_point.udp.is_none()
+    });
+    let passes = listed.item.value.tls.as_ref().is_some_and(|tls| tls.passthrough);
+    if !passes {
+        fill_options(fields);
+    }
+    element
+}
+
+fn udp_router(name: &str, listed: &Listed<RawUdpRouter>, install: &Install) -> Element {
+    let mut element = Element::new(name, listed, "using", true);
+    fill_entry_points(&mut element.fields, &listed.used_by, install, |entry_point| entry_point.udp.is_some());
+    element
+}
+
+/// A TLS block without `options` shows those that are in force.
+fn fill_options(fields: &mut Map<String, Value>) {
     if let Some(Value::Object(tls)) = fields.get_mut("tls")
         && !tls.contains_key("options")
     {
         tls.insert("options".to_owned(), json!("default"));
     }
-    element
-}
-
-fn stream_router<T: Serialize>(name: &str, listed: &Listed<T>, install: &Install) -> Element {
-    let mut element = Element::new(name, listed, "using", true);
-    fill_entry_points(&mut element.fields, &listed.used_by, install);
-    element
 }
 
 /// A router without `entryPoints` shows those that it was bound to.
-fn fill_entry_points(fields: &mut Map<String, Value>, using: &[String], install: &Install) {
+fn fill_entry_points(
+    fields: &mut Map<String, Value>,
+    using: &[String],
+    install: &Install,
+    is_default: impl Fn(&EntryPoint) -> bool,
+) {
     if !fields.contains_key("entryPoints") {
         let defaults = || {
             install
                 .entry_points
                 .iter()
-                .filter(|entry_point| entry_point.is_default)
+                .filter(|entry_point| is_default(entry_point))
                 .map(|entry_point| entry_point.name.as_str().to_owned())
                 .collect()
         };

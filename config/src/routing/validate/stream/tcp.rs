@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::super::transports::{self, Interned, Transports};
-use super::super::{Context, Fault, MAX_USER_PRIORITY, Referrer, Users, names, tls};
+use super::super::{Context, Fault, MAX_USER_PRIORITY, Referrer, Users, names, scope, tls};
 use super::middlewares::{self, Middlewares};
 use super::{State, States, bind, nowhere, servers, weighted};
 use crate::document::GoDuration;
@@ -32,11 +32,14 @@ pub(super) fn build(
 ) {
     let middlewares = middlewares::judge(merged, problems);
     let states = services(merged, context, problems);
+    let refused = scope::refused_tcp(merged);
     let mut before = InStep::new(&previous.tcp.routers);
     let mut users = Users::default();
     for (name, item) in &merged.tcp_routers {
         let judge = Judge { merged, context, tls: &routing.tls, middlewares: &middlewares, states: &states };
-        let (router, listed) = judge.router(name, item, before.get(name), &mut users, problems);
+        let findings =
+            Findings { disabled: refused.get(name).cloned().into_iter().collect(), ..Findings::default() };
+        let (router, listed) = judge.router(name, item, before.get(name), findings, &mut users, problems);
         routing.listing.tcp_routers.insert(name.clone(), listed);
         routing.tcp.routers.extend(router.map(|router| (name.clone(), router)));
     }
@@ -81,12 +84,12 @@ impl Judge<'_> {
         name: &RouterName,
         item: &Defined<RawTcpRouter>,
         previous: Option<&TcpRouter>,
+        mut findings: Findings,
         users: &mut Users,
         problems: &mut Vec<Problem>,
     ) -> (Option<TcpRouter>, Listed<RawTcpRouter>) {
         let raw = &item.value;
         let referrer = Referrer::new(name.provider(), &item.scope);
-        let mut findings = Findings::default();
         let (entry_points, unknown) = bind(self.context, &raw.entry_points, false);
         findings.warnings.extend(unknown);
         if entry_points.is_empty() {

@@ -341,6 +341,41 @@ fn labels_of_tcp_udp_and_the_default_store_are_routed() {
 }
 
 #[test]
+fn with_label_scope_container_no_name_and_no_entry_point_of_others_is_taken() {
+    let mine = |labels: &[(&str, &str)]| {
+        let mut routing = container("new", 2, labels);
+        routing.stamp(&Standing::Up, 2, &Scope::Container { id: "new".into() });
+        (ProviderName::from("docker"), routing)
+    };
+    let theirs = file(
+        "http: { routers: { a: { rule: Host(`http.lan`), service: s } } }
+tcp: { routers: { a: { rule: HostSNI(`tcp.lan`), service: s, tls: { passthrough: true } } } }
+udp: { routers: { a: { service: s, entryPoints: [dns] } } }
+",
+    );
+    for (rule, refused) in [
+        ("HostSNI(`new.lan`)", false),
+        ("HostSNI(`http.lan`)", true),
+        ("HostSNI(`tcp.lan`)", true),
+        ("HostSNI(`new.lan`) || HostSNI(`tcp.lan`)", true),
+        ("HostSNI(`*.lan`)", true),
+        ("HostSNI(`*`)", true),
+        ("HostSNI(`new.lan`) || ClientIP(`10.0.0.0/8`)", true),
+        ("HostSNI(`new.lan`) && ClientIP(`10.0.0.0/8`)", false),
+    ] {
+        let labels = [("traefik.tcp.routers.r.rule", rule), ("traefik.tcp.routers.r.tls", "true")];
+        let (routing, problems) = route(vec![theirs.clone(), mine(&labels)], &streams());
+        assert_eq!(routing.tcp.routers.contains_key("r@docker:new"), !refused, "{rule} {problems:?}");
+    }
+    for (entry_points, refused) in [("game", false), ("dns", true), ("game, dns", true), ("", true)] {
+        let labels =
+            [("traefik.udp.routers.z.entrypoints", entry_points), ("traefik.udp.routers.z.service", "s")];
+        let (routing, problems) = route(vec![theirs.clone(), mine(&labels)], &streams());
+        assert_eq!(routing.udp.routers.contains_key("z@docker:new"), !refused, "{entry_points} {problems:?}");
+    }
+}
+
+#[test]
 fn a_rule_that_stays_is_not_parsed_again() {
     let text = "tcp: { routers: { r: { rule: HostSNI(`*`), service: s } }, services: { s: { loadBalancer: {} } } }\n";
     let merged = || super::super::super::merge::qualify(vec![file(text)]).0;

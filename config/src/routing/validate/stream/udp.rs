@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::super::{Context, Fault, Referrer, Users};
+use super::super::{Context, Fault, Referrer, Users, scope};
 use super::{State, States, bind, nowhere, servers, weighted};
 use crate::name::{EntryPointName, RouterName, ServiceName};
 use crate::problem::Problem;
@@ -26,11 +26,16 @@ struct Candidate<'a> {
 /// Validates all of UDP.
 pub(super) fn build(merged: &Merged, context: &Context, routing: &mut Routing, problems: &mut Vec<Problem>) {
     let states = services(merged, problems);
+    let refused = scope::refused_udp(merged);
     let mut users = Users::default();
     let mut candidates: Vec<_> = merged
         .udp_routers
         .iter()
-        .map(|(name, item)| candidate(name, item, context, &states, &mut users))
+        .map(|(name, item)| {
+            let mut candidate = candidate(name, item, context, &states, &mut users);
+            candidate.disabled.extend(refused.get(name).cloned());
+            candidate
+        })
         .collect();
     // The one that can work comes before one that cannot, then the one whose name sorts last, as in Traefik.
     candidates.sort_by_key(|candidate| {

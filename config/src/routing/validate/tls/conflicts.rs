@@ -52,7 +52,12 @@ fn instead(routing: &Routing) -> Instead {
             }
         }
     }
-    claims.retain(|_, routers| routers.len() > 1);
+    // Where the options of one cannot be used, handshakes for the host are refused, whoever else has it.
+    let refused = |router: &&Router| {
+        let options = router.tls.as_ref().and_then(|tls| routing.tls.options.get(&tls.options));
+        options.is_some_and(Result::is_err)
+    };
+    claims.retain(|_, routers| routers.len() > 1 && !routers.iter().any(refused));
     let mut claims: Vec<Claim<'_>> = claims.into_iter().collect();
     claims.sort_by(|a, b| a.0.cmp(&b.0));
 

@@ -411,6 +411,7 @@ fn routers_of_one_host_that_disagree_get_the_default_options() {
 fn options_that_are_unknown_or_unusable_are_never_replaced() {
     insta::assert_snapshot!(options_in_force(vec![with_options(
         "bad: { rule: 'Host(`bad`)', service: s, tls: { options: bad } }
+         good: { rule: 'Host(`bad`) && Path(`/`)', service: s, tls: { options: strict } }
          unknown: { rule: 'Host(`u`)', service: s, tls: { options: strct } }
          pass: { rule: 'Host(`p`)', service: s, tls: { passthrough: true } }"
     )]));
