@@ -179,6 +179,14 @@ async fn handshake(
             let (alert, result) = (AlertDescription::DecodeError, Handshake::TooLarge);
             return Err(Refusal::alert(socket, alert, result, "the ClientHello is too large"));
         }
+        // What every client since TLS 1.2 says is missing: it speaks something older.
+        Err(HelloError::Bad(
+            rustls::Error::PeerIncompatible(PeerIncompatible::SignatureAlgorithmsExtensionRequired),
+            _,
+        )) => {
+            let (alert, result) = (AlertDescription::ProtocolVersion, Handshake::Version);
+            return Err(Refusal::alert(socket, alert, result, "the client speaks no version since TLS 1.2"));
+        }
         Err(HelloError::Bad(error, alert)) => {
             let farewell = Some((socket, written(alert)));
             return Err(Refusal { result: result_of(&error), reason: error.to_string().into(), farewell });
