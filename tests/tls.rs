@@ -10,7 +10,7 @@ use rustls::crypto::aws_lc_rs::kx_group;
 use rustls::version::{TLS12, TLS13};
 use rustls::{AlertDescription, NamedGroup, ProtocolVersion};
 use tests::client::{Answer, get};
-use tests::gateway::{GatewayPlan, GatewayProcess};
+use tests::gateway::{GatewayPlan, GatewayProcess, long};
 use tests::origin::Origin;
 use tests::tls::{Authority, Client, ClientPlan, Pair, Refused, client_params};
 use tokio::io::AsyncWriteExt;
@@ -307,8 +307,12 @@ async fn client_certificates_are_judged_as_the_mode_says() {
         old.clone().build().connect(site.gateway.web(), "verified.test").await.expect_err("no certificate");
     assert!(matches!(refused, Refused::Alert(_)), "{refused:?}");
     assert_eq!(site.ask(&old.pair(&good).build(), "verified.test").await.status, 200);
-    let log = site.gateway.stdout();
-    assert!(log.contains(r#""TLSClientSubject":"CN=good,O=Tests","TLSVersion":"1.2""#), "{log}");
+    tests::eventually("the client's name is logged", LIMIT, || async {
+        let expected = r#""TLSClientSubject":"CN=good,O=Tests","TLSVersion":"1.2""#;
+        let log = site.gateway.stdout();
+        tests::wait::holds(log.contains(expected), log)
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -409,6 +413,10 @@ fn memory(pid: Pid) -> usize {
 
 #[tokio::test]
 async fn an_idle_connection_costs_at_most_16_kibibytes() {
+    if !long() {
+        // What the allocator keeps for later outweighs a few connections.
+        return;
+    }
     let site = Site::start().await;
     let client = site.plan().alpn(&["http/1.1"]).build();
     let web = site.gateway.web();
@@ -423,9 +431,9 @@ async fn an_idle_connection_costs_at_most_16_kibibytes() {
         open
     };
     // What is there once for all connections is there after these.
-    let first = open(100).await;
+    let first = open(500).await;
     let before = memory(site.gateway.pid());
-    let second = open(400).await;
+    let second = open(2000).await;
     let each = memory(site.gateway.pid()).saturating_sub(before) as f64 / second.len() as f64;
     assert!(each <= 16.0, "{each:.1} KiB for each connection");
     drop((first, second));
