@@ -406,12 +406,14 @@ fn content_type(headers: &HeaderMap) -> String {
 fn alternates(headers: &HeaderMap) -> Vec<String> {
     let links = headers.get_all(LINK).iter().filter_map(|value| value.to_str().ok());
     links
-        .flat_map(|value| value.split(",<").map(|link| link.trim_start().trim_start_matches('<')))
+        // Several may share a line, and no target has a `<` in it.
+        .flat_map(|value| value.split('<').skip(1))
         .filter_map(|link| {
             let (target, parameters) = link.split_once('>')?;
             let alternate = parameters.split(';').any(|parameter| {
                 parameter.trim().split_once('=').is_some_and(|(name, value)| {
-                    name.trim().eq_ignore_ascii_case("rel") && value.trim().trim_matches('"') == "alternate"
+                    name.trim().eq_ignore_ascii_case("rel")
+                        && value.trim().trim_end_matches([',', ' ']).trim_matches('"') == "alternate"
                 })
             });
             alternate.then(|| target.to_owned())
@@ -520,3 +522,7 @@ fn tls(trust: &CaTrust) -> Result<ClientConfig, TrustError> {
         .map_err(TrustError::Tls)?;
     Ok(versions.with_root_certificates(roots).with_no_client_auth())
 }
+
+#[cfg(test)]
+#[path = "client_tests.rs"]
+mod tests;
