@@ -113,6 +113,13 @@ struct Feed {
     due: Option<Instant>,
 }
 
+/// What whoever watches files needs.
+#[derive(Debug)]
+struct Watching {
+    stamps: watch::Receiver<Arc<Stamps>>,
+    notices: mpsc::Sender<BTreeSet<Arc<Path>>>,
+}
+
 /// The task that holds the snapshot writer.
 pub struct Reconciler {
     build: Build,
@@ -133,7 +140,7 @@ pub struct Reconciler {
     /// What those files were like when they were read, for whoever watches them.
     stamps: watch::Sender<Arc<Stamps>>,
     /// Both ends of the watching, until it starts.
-    watching: Option<(watch::Receiver<Arc<Stamps>>, mpsc::Sender<BTreeSet<Arc<Path>>>)>,
+    watching: Option<Watching>,
     /// When certificates are looked at again, although nothing has changed but the time.
     look_again: Instant,
     /// Of the last build, without what comes from certificates.
@@ -218,7 +225,7 @@ impl Reconciler {
             certificates_sender,
             stale,
             stamps,
-            watching: Some((stamps_receiver, stale_sender)),
+            watching: Some(Watching { stamps: stamps_receiver, notices: stale_sender }),
             look_again: Instant::now(),
             base,
             logged: BTreeSet::new(),
@@ -250,7 +257,7 @@ impl Reconciler {
         }
         // Without watching, files are read again when the provider is asked to.
         let watched = self.sources.install.providers.file.as_ref().is_none_or(|file| file.watch);
-        if let Some((stamps, notices)) = self.watching.take().filter(|_| watched) {
+        if let Some(Watching { stamps, notices }) = self.watching.take().filter(|_| watched) {
             self.tasks.spawn(named::watch(stamps, notices));
         }
         self.log_problems();
