@@ -118,7 +118,7 @@ fn a_broken_renewal_keeps_the_last_good_version_and_is_a_problem() {
 
     // One that was never good is left out, and its neighbour is served.
     fs::write(stage.path("c.crt"), "").unwrap();
-    stage.write_key("c", "", 0o600);
+    stage.write_key("c", &key, 0o600);
     let written = stage.written("c");
     stage.routing.tls.certificates.push(written);
     let material = stage.read(&renewed);
