@@ -25,8 +25,8 @@ struct Speaker {
 
 impl Speaker {
     async fn start(name: &str) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has a free port");
+        let address = listener.local_addr().expect("a bound socket has an address");
         let banner: Arc<str> = format!("{name}\n").into();
         let task = tokio::spawn(async move {
             while let Ok((mut stream, _)) = listener.accept().await {
@@ -65,11 +65,11 @@ async fn first_line(stream: &mut (impl tokio::io::AsyncRead + Unpin)) -> String 
         }
     };
     tokio::time::timeout(LIMIT, read).await.expect("it speaks or closes in time");
-    String::from_utf8(line).unwrap()
+    String::from_utf8(line).expect("the server speaks UTF-8")
 }
 
 async fn speaks(address: SocketAddr) -> String {
-    first_line(&mut TcpStream::connect(address).await.unwrap()).await
+    first_line(&mut TcpStream::connect(address).await.expect("it listens")).await
 }
 
 /// One router and its service, in YAML's flow form.

@@ -23,8 +23,8 @@ struct Speaker {
 
 impl Speaker {
     async fn start(name: &'static str) -> Self {
-        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        let address = socket.local_addr().unwrap();
+        let socket = UdpSocket::bind("127.0.0.1:0").await.expect("loopback has a free port");
+        let address = socket.local_addr().expect("a bound socket has an address");
         let task = tokio::spawn(async move {
             let mut datagram = vec![0; 65_535];
             while let Ok((length, from)) = socket.recv_from(&mut datagram).await {
@@ -66,9 +66,9 @@ struct Client(UdpSocket);
 
 impl Client {
     async fn new(address: SocketAddr) -> Self {
-        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let socket = UdpSocket::bind("127.0.0.1:0").await.expect("loopback has a free port");
         // Answers from anywhere else are not heard.
-        socket.connect(address).await.unwrap();
+        socket.connect(address).await.expect("an address can be connected to");
         Self(socket)
     }
 
