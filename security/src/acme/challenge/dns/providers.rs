@@ -1115,8 +1115,13 @@ fn closest<'a>(written: &str, known: impl Iterator<Item = &'a str>) -> Option<&'
 }
 
 fn library(values: &Values<'_>, updater: dns_update::Result<DnsUpdater>) -> Built {
-    let updater =
-        updater.map_err(|error| values.wrong(values.provider.variables[0].names[0], error.to_string()))?;
+    let updater = updater.map_err(|error| {
+        // The library does not say which value it means, but for one.
+        let region = matches!(error, dns_update::Error::InvalidRegion);
+        let mut names = values.provider.variables.iter().map(|variable| variable.names[0]);
+        let variable = names.find(|name| !region || name.contains("REGION")).unwrap_or_default();
+        values.wrong(variable, error.to_string())
+    })?;
     Ok(Box::new(Library {
         code: values.provider.code,
         updater,
