@@ -3,11 +3,14 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio::io::AsyncWriteExt;
+use tokio::net::UdpSocket;
 use tokio::process::{Child, Command};
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::wait::free_port;
@@ -40,10 +43,20 @@ pub const DELEGATED_KEY: Key =
 /// A BIND that runs. Killed on drop.
 #[derive(Debug)]
 pub struct NameServer {
-    // Ends before its folder goes.
+    // Killed on drop, before its folder goes.
+    #[expect(dead_code, reason = "a guard is held, not read")]
     child: Child,
     folder: TempDir,
     address: SocketAddr,
+    relay: Option<JoinHandle<()>>,
+}
+
+impl Drop for NameServer {
+    fn drop(&mut self) {
+        if let Some(relay) = &self.relay {
+            relay.abort();
+        }
+    }
 }
 
 impl NameServer {
@@ -63,9 +76,8 @@ impl NameServer {
         for zone in [ZONE, DELEGATED_ZONE, "root"] {
             write(&folder.path().join(zone), &zone_file(servers));
         }
-        let mut folder = folder;
         for _ in 0..5 {
-            let listen = SocketAddr::from((address, free_port()));
+            let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
             let config = folder.path().join("named.conf");
             write(&config, &configuration(folder.path(), listen));
             let log = std::fs::File::create(folder.path().join("log"))
@@ -80,34 +92,17 @@ impl NameServer {
                 .kill_on_drop(true)
                 .spawn()
                 .unwrap_or_else(|error| panic!("named: {error} (tests/prepare.sh puts it there)"));
-            let mut server = Self { child, folder, address: listen };
-            if server.is_ready().await {
-                return server;
+            let mut child = child;
+            if is_ready(&mut child, folder.path()).await {
+                // It listens on addresses of interfaces only, and the loopback interface has one.
+                let (address, relay) = match address {
+                    Ipv4Addr::LOCALHOST => (listen, None),
+                    other => relay(other, listen).await,
+                };
+                return Self { child, folder, address, relay };
             }
-            Self { folder, .. } = server;
         }
         panic!("named found no free port five times in a row");
-    }
-
-    /// False if its port was taken.
-    async fn is_ready(&mut self) -> bool {
-        let mut ticks = tokio::time::interval(Duration::from_millis(10));
-        let waited = timeout(START_LIMIT, async {
-            loop {
-                ticks.tick().await;
-                let log = self.log();
-                if log.contains("address in use") {
-                    return false;
-                }
-                if log.lines().any(|line| line.ends_with(" running")) {
-                    return true;
-                }
-                if let Ok(Some(status)) = self.child.try_wait() {
-                    panic!("named ended with {status}:\n{log}");
-                }
-            }
-        });
-        waited.await.unwrap_or_else(|_elapsed| panic!("named was not ready in time:\n{}", self.log()))
     }
 
     /// Where it listens, for UDP and TCP.
@@ -173,6 +168,52 @@ impl NameServer {
     pub fn logged(&self, text: &str) -> usize {
         self.log().lines().filter(|line| line.contains(text)).count()
     }
+}
+
+/// False if its port was taken.
+async fn is_ready(child: &mut Child, folder: &Path) -> bool {
+    let mut ticks = tokio::time::interval(Duration::from_millis(10));
+    let read = || std::fs::read_to_string(folder.join("log")).unwrap_or_default();
+    let waited = timeout(START_LIMIT, async {
+        loop {
+            ticks.tick().await;
+            let log = read();
+            if log.contains("address in use") {
+                return false;
+            }
+            if log.lines().any(|line| line.ends_with(" running")) {
+                return true;
+            }
+            if let Ok(Some(status)) = child.try_wait() {
+                panic!("named ended with {status}:\n{log}");
+            }
+        }
+    });
+    waited.await.unwrap_or_else(|_elapsed| panic!("named was not ready in time:\n{}", read()))
+}
+
+/// Carries questions over UDP from another address of the loopback network to the server, and its answers back.
+async fn relay(from: Ipv4Addr, server: SocketAddr) -> (SocketAddr, Option<JoinHandle<()>>) {
+    let socket = Arc::new(UdpSocket::bind((from, 0)).await.expect("the loopback network has a free port"));
+    let address = socket.local_addr().expect("a bound socket has an address");
+    let carrying = tokio::spawn(async move {
+        let mut question = [0; 4096];
+        while let Ok((length, client)) = socket.recv_from(&mut question).await {
+            let (socket, question) = (Arc::clone(&socket), question[..length].to_vec());
+            tokio::spawn(async move {
+                let mut answer = [0; 4096];
+                let asked = async {
+                    let own = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+                    own.send_to(&question, server).await?;
+                    let (length, _) = own.recv_from(&mut answer).await?;
+                    socket.send_to(&answer[..length], client).await
+                };
+                // Whoever gets no answer asks again.
+                let _ = timeout(START_LIMIT, asked).await;
+            });
+        }
+    });
+    (address, Some(carrying))
 }
 
 /// AppArmor keeps `named` to its own folders, by the path of the program. A copy has another path.

@@ -143,4 +143,10 @@ impl DnsProvider for AcmeDns {
     async fn clean_up(&self, _: &TxtRecord) -> Result<(), DnsError> {
         Ok(())
     }
+
+    async fn alias(&self, record: &TxtRecord) -> Option<String> {
+        let account = self.read().await.ok()?.remove(&record.domain)?;
+        let account = serde_json::from_value::<Account>(account).ok()?;
+        Some(account.fulldomain.trim_end_matches('.').to_ascii_lowercase())
+    }
 }

@@ -125,10 +125,8 @@ pub enum DnsError {
         /// Why, without secrets.
         reason: String,
     },
-    /// `acme-dns`: an account was made, and now the user has to do something, once.
-    #[error(
-        "acme-dns: an account for {domain} was made; create this record once, then it is tried again: {name}. CNAME {target}."
-    )]
+    /// `acme-dns` has an account for the name, and now the user has to do something, once.
+    #[error("acme-dns proves {domain} once this record is there, made by hand: {name}. CNAME {target}.")]
     AliasNeeded {
         /// The name to be proved.
         domain: String,

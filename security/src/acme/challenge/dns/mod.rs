@@ -64,6 +64,11 @@ pub(crate) trait DnsProvider: Send + Sync + fmt::Debug {
 
     /// Removes it; it is no error that it is not there.
     async fn clean_up(&self, record: &TxtRecord) -> Result<(), DnsError>;
+
+    /// Where the name has to lead, if the user has to see to that.
+    async fn alias(&self, _: &TxtRecord) -> Option<String> {
+        None
+    }
 }
 
 /// What differs from one provider to the next, beside how a record is set.
@@ -186,7 +191,14 @@ impl DnsSolver {
     pub async fn wait_until_visible(&self, domain: &str, value: &str) -> Result<(), DnsError> {
         let Some(record) = self.shared.record(domain, value) else { return Ok(()) };
         let aliases = self.shared.follow_aliases;
-        self.shared.propagation.wait(&record, self.shared.timing, aliases).await
+        let waited = self.shared.propagation.wait(&record, self.shared.timing, aliases).await;
+        if let Err(DnsError::NotVisible { .. }) = waited
+            && let Some(target) = self.shared.provider.alias(&record).await
+            && self.shared.propagation.end_of_aliases(&record.name).await.is_ok_and(|end| end != target)
+        {
+            return Err(DnsError::AliasNeeded { domain: record.domain, name: record.name, target });
+        }
+        waited
     }
 
     /// Removes the record; none is fine. After an error it is tried again by the next [`Self::present`].
