@@ -188,8 +188,13 @@ async fn handshake(
             return Err(Refusal::alert(socket, alert, result, "the client speaks no version since TLS 1.2"));
         }
         Err(HelloError::Bad(error, alert)) => {
-            let farewell = Some((socket, written(alert)));
-            return Err(Refusal { result: result_of(&error), reason: error.to_string().into(), farewell });
+            let (result, reason) = (result_of(&error), error.to_string());
+            let alert = written(alert);
+            if alert.is_empty() {
+                // Another message than a ClientHello.
+                return Err(Refusal::alert(socket, AlertDescription::UnexpectedMessage, result, &reason));
+            }
+            return Err(Refusal { result, reason: reason.into(), farewell: Some((socket, alert)) });
         }
     };
     let hello = hello(&accepted);
