@@ -279,7 +279,7 @@ fn asks_for_stream(headers: &HeaderMap) -> bool {
 /// `X-Forwarded-Proto`, `-Host` and `-Port`, which agree with one another.
 fn set_forwarded_target(connection: &Connection, request: &Parts, trusted: bool, edits: &mut Edits) {
     let headers = &request.headers;
-    let https = believed_proto(headers, trusted).unwrap_or(connection.tls.is_some());
+    let https = believed_proto(headers, trusted).unwrap_or_else(|| connection.tls.is_some());
     edits.set.push((&FORWARDED_PROTO, HeaderValue::from_static(if https { "https" } else { "http" })));
     let host = believed_host(headers, trusted).or_else(|| sent_host(request));
     let port = believed_port(headers, trusted, https)

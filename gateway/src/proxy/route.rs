@@ -98,7 +98,8 @@ pub(super) fn find(
 fn is_misdirected(connection: &Connection, route: &Route) -> bool {
     match (&connection.tls, &route.tls) {
         (Some(tls), Some(wanted)) => {
-            !tls.policy.allows(wanted) && !(tls.policy.name == wanted.name && satisfies(tls, wanted))
+            let follows_a_change = || tls.policy.name == wanted.name && satisfies(tls, wanted);
+            !tls.policy.allows(wanted) && !follows_a_change()
         }
         (None, _) | (_, None) => false,
     }
