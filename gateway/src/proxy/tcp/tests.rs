@@ -1,3 +1,5 @@
+//! TCP routers on the hot path: who claims a connection, and what is forwarded.
+
 use std::net::SocketAddr;
 use std::time::Duration;
 

@@ -1,3 +1,5 @@
+//! Tables of TCP and UDP routers: Traefik's cases, weights, and what outlives a change.
+
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;

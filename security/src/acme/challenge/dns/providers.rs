@@ -795,7 +795,7 @@ pub(super) static PROVIDERS: &[Provider] = &[
             plain(&["RFC2136_NAMESERVER"]),
             plain(&["RFC2136_TSIG_KEY"]),
             secret(&["RFC2136_TSIG_SECRET"]),
-            optional(&["RFC2136_TSIG_ALGORITHM"]),
+            plain(&["RFC2136_TSIG_ALGORITHM"]),
         ],
         unsupported: &[Unsupported {
             name: "RFC2136_TSIG_FILE",
@@ -1306,13 +1306,18 @@ fn build_rfc2136(values: &Values<'_>) -> Built {
         (false, false) => format!("{host}:53"),
     };
     let key = STANDARD.decode(values.get(SECRET)).map_err(|_| values.wrong(SECRET, "not base64"))?;
-    let algorithm = values.optional("RFC2136_TSIG_ALGORITHM").unwrap_or("hmac-sha1.");
+    // lego takes HMAC-SHA1 where none is named. It is not spoken here, and guessing another would only fail later.
+    const ALGORITHM: &str = "RFC2136_TSIG_ALGORITHM";
+    let algorithm = values.get(ALGORITHM).trim_end_matches('.').to_ascii_lowercase();
+    if !["hmac-sha256", "hmac-sha384", "hmac-sha512"].contains(&&*algorithm) {
+        return Err(values.wrong(ALGORITHM, "not hmac-sha256, hmac-sha384 or hmac-sha512"));
+    }
     let provider = Rfc2136 {
         server,
         tcp,
         key_name: values.get("RFC2136_TSIG_KEY").to_owned(),
         key: Secret::new(key),
-        algorithm: algorithm.trim_end_matches('.').to_ascii_lowercase(),
+        algorithm,
         ttl: values.ttl,
         scrubber: values.scrubber.clone(),
     };

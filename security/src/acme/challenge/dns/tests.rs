@@ -51,6 +51,7 @@ fn sample(name: &str, folder: &std::path::Path) -> String {
         "HURRICANE_TOKENS" => "example.org:hurricane-token".into(),
         "OVH_ENDPOINT" => "ovh-eu".into(),
         "RFC2136_NAMESERVER" => "127.0.0.1".into(),
+        "RFC2136_TSIG_ALGORITHM" => "hmac-sha256.".into(),
         "RFC2136_TSIG_KEY" => "key-name".into(),
         "RFC2136_TSIG_SECRET" => "c2VjcmV0LXNlY3JldC1zZWNyZXQ=".into(),
         "TRANSIP_PRIVATE_KEY_PATH" => {
@@ -149,6 +150,7 @@ fn what_cannot_be_built_is_told_with_a_way_out_and_without_secrets() {
             ("RFC2136_NAMESERVER", "127.0.0.1"),
             ("RFC2136_TSIG_KEY", "k"),
             ("RFC2136_TSIG_SECRET", "hunter2!"),
+            ("RFC2136_TSIG_ALGORITHM", "hmac-sha256"),
         ],
         "RFC2136_TSIG_SECRET: not base64",
     );
@@ -160,7 +162,7 @@ fn what_cannot_be_built_is_told_with_a_way_out_and_without_secrets() {
             ("RFC2136_TSIG_SECRET", "aHVudGVy"),
             ("RFC2136_TSIG_ALGORITHM", "rot13"),
         ],
-        "no TSIG algorithm \"rot13\"",
+        "RFC2136_TSIG_ALGORITHM: not hmac-sha256",
     );
     let mut wrong = settings("desec", &[("DESEC_TOKEN", "hunter2")]);
     wrong.resolvers = vec!["dns.example".into()];
