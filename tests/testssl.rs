@@ -36,7 +36,7 @@ tls:
     let mut command = Command::new("testssl");
     command
         .args(["--quiet", "--color", "0", "--warnings", "off", "--nodns", "none", "--fast"])
-        .args(["--ip", "127.0.0.1", "--protocols", "--std", "--pfs", "--vulnerable"])
+        .args(["--ip", "127.0.0.1", "--protocols", "--std", "--pfs", "--server-preference", "--vulnerable"])
         .arg("--jsonfile")
         .arg(&report)
         .arg(format!("lax.test:{}", gateway.web().port()))

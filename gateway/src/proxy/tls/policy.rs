@@ -60,6 +60,8 @@ impl Prepared {
         let mut config = builder.with_cert_resolver(Arc::new(CurrentCertificates { snapshot, strict }));
         let protocols = options.alpn.iter().map(|protocol| protocol.as_bytes().to_vec());
         config.alpn_protocols = protocols.filter(|protocol| protocol != ACME_TLS).collect();
+        // The order of the suites is the operator's, as in Traefik, and not what a client happens to list first.
+        config.ignore_client_order = true;
         config.session_storage = Arc::new(NoServerSessionStorage {});
         if options.session_tickets {
             config.ticketer = ticketer()?;
