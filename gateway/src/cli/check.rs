@@ -11,7 +11,8 @@ use crate::control::admin::problem_view;
 const USAGE_TEXT: &str = "\
 usage: hearthgate check [--docker] [--format text|json] [flags of the install configuration]
 
-Loads the install configuration, the routing files and the static table, and lists every problem.
+Loads the install configuration, the routing files and the static table, and lists every problem; also what DNS
+providers of certificate resolvers lack in this environment. Nothing is sent to them.
   --docker   asks the Docker Engine too, for the labels of the running containers
   --format   text (one problem a line) or json
 exit status: 0 no problem, 1 problems, 2 the install configuration cannot be used

@@ -13,6 +13,7 @@ use config::routing::validate::{Context, validate};
 use discovery::{DockerProvider, FileProvider, Freshness, Provider, TableProvider};
 
 use super::{Call, load_install};
+use crate::control::certificates::resolver_problems;
 use crate::control::material::Material;
 use crate::snapshot::compile::{Parts, compile};
 use crate::snapshot::{ProviderState, Snapshot};
@@ -29,6 +30,7 @@ pub(super) struct Offline {
 /// only with `docker`.
 pub(super) async fn load(call: &Call, docker: bool) -> Result<Offline, Vec<Problem>> {
     let Loaded { install, mut problems } = load_install(call).map_err(|error| error.problems)?;
+    problems.extend(resolver_problems(&install, &call.environment()));
     let mut sources: Vec<(ProviderName, RawRouting)> = Vec::new();
     let mut states = Vec::new();
     for mut provider in providers(&install, call, docker) {

@@ -9,12 +9,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use config::Problem;
-use config::install::Install;
+use config::install::{CertificateResolver, Install};
 use config::routing::Routing;
 use config::routing::stream::StreamTls;
 use config::routing::tls::{DefaultCertificate, Domain};
 use config::secret::Secret;
-use security::acme::challenge::dns;
+use security::acme::challenge::dns::{self, BuildDnsError, DnsSolver};
 use security::acme::{
     self, Challenges, Ledger, News, OrderState, Output, RenewNow, Resolver, ResolverParts, ResolverState,
     StateFile, Storage,
@@ -249,9 +249,7 @@ async fn start_resolvers(
         let storage = storages
             .entry(settings.storage.clone())
             .or_insert_with(|| Arc::new(Storage::new(settings.storage.clone(), state_dir)));
-        let lookup = |name: &str| (parts.variables)(name).map(Secret::new);
-        let dns = settings.challenges.dns.as_ref();
-        let dns = dns.map(|dns| dns::build(dns, &lookup).map_err(|error| chain(&error)));
+        let dns = dns_solver(&settings, &parts.variables);
         let resolver = Resolver::new(ResolverParts {
             settings: Arc::clone(&settings),
             storage: Arc::clone(storage),
@@ -269,15 +267,24 @@ async fn start_resolvers(
     wishes
 }
 
-/// An error with its causes, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut words = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        words = format!("{words}: {error}");
-        cause = error.source();
-    }
-    words
+/// What writes the DNS records of a resolver, if it has a DNS challenge. Nobody is asked for that.
+fn dns_solver(
+    settings: &CertificateResolver,
+    variables: &discovery::Environment,
+) -> Option<Result<DnsSolver, BuildDnsError>> {
+    let lookup = |name: &str| variables(name).map(Secret::new);
+    settings.challenges.dns.as_ref().map(|dns| dns::build(dns, &lookup))
+}
+
+/// What can be said of the resolvers before they run.
+pub(crate) fn resolver_problems(install: &Install, variables: &discovery::Environment) -> Vec<Problem> {
+    let resolvers = install.certificate_resolvers.iter();
+    resolvers
+        .filter_map(|settings| {
+            let error = dns_solver(settings, variables)?.err()?;
+            Some(acme::dns_problem(settings, &error))
+        })
+        .collect()
 }
 
 /// Whether the routes are known so well that a name that nothing serves needs a certificate.

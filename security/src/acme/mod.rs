@@ -15,7 +15,7 @@ mod storage;
 
 pub use ledger::Ledger;
 pub use resolver::{
-    Covered, News, Output, RenewNow, Resolver, ResolverParts, ResolverState, SameCertificate,
+    Covered, News, Output, RenewNow, Resolver, ResolverParts, ResolverState, SameCertificate, dns_problem,
 };
 pub use state::StateFile;
 pub use storage::{Storage, StorageError};

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use self::agenda::Step;
 use super::Clock;
-use super::challenge::dns::DnsSolver;
+use super::challenge::dns::{BuildDnsError, DnsSolver};
 use super::in_words;
 use super::ledger::{Ledger, covers};
 use super::order::name_set;
@@ -26,7 +26,7 @@ use super::state::StateFile;
 use super::storage::{Storage, StorageError, Stored, StoredAccount, StoredCertificate};
 use crate::certificate::{Certificate, CertificateSource};
 
-pub use self::news::{News, Output, ResolverState, SameCertificate};
+pub use self::news::{News, Output, ResolverState, SameCertificate, dns_problem};
 
 /// Whether a name is served by any certificate that is loaded.
 pub type Covered = Arc<dyn Fn(&str) -> bool + Send + Sync>;
@@ -42,8 +42,8 @@ pub struct ResolverParts {
     pub state: Arc<StateFile>,
     /// Names that are being ordered, shared with all.
     pub ledger: Arc<Ledger>,
-    /// What writes DNS records, if the resolver has a DNS challenge. The error says why it cannot.
-    pub dns: Option<Result<DnsSolver, String>>,
+    /// What writes DNS records, if the resolver has a DNS challenge. Without it the resolver stands still.
+    pub dns: Option<Result<DnsSolver, BuildDnsError>>,
     /// Whether a name is served already.
     pub covered: Covered,
     /// The wall clock.
@@ -123,12 +123,7 @@ impl Resolver {
         let (dns, standstill) = match dns {
             None => (None, None),
             Some(Ok(dns)) => (Some(dns), None),
-            Some(Err(reason)) => {
-                let provider = settings.challenges.dns.as_ref().map(|dns| dns.provider.clone());
-                let reason = format!("DNS provider `{}`: {reason}", provider.unwrap_or_default());
-                let hint = "certificates that are there are served, none is ordered or renewed".to_owned();
-                (None, Some(Standstill { reason, hint, unloaded: false }))
-            }
+            Some(Err(error)) => (None, Some(Standstill::without_dns(&settings, &error))),
         };
         Self {
             desk: Desk { settings, storage, state, clock },

@@ -3,13 +3,15 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use config::install::CertificateResolver;
 use config::{Origin, Problem};
 use tokio::sync::oneshot;
 
 use super::agenda::Job;
 use super::{Held, Resolver, Standstill};
+use crate::acme::challenge::dns::BuildDnsError;
 use crate::acme::order::name_set;
-use crate::acme::{Challenges, Failure, OrderState, Phase, renewal};
+use crate::acme::{Challenges, Failure, OrderState, Phase, in_words, renewal};
 use crate::certificate::Certificate;
 
 /// What a resolver tells.
@@ -77,15 +79,12 @@ impl Resolver {
     fn state(&mut self) -> ResolverState {
         let now = self.now();
         self.sound_alarms(now);
-        let subject = format!("certificate resolver `{}`", self.name());
+        let subject = subject(self.name());
         let mut problems = Vec::new();
         let mut trouble = None;
-        if let Some(Standstill { reason, hint, .. }) = &self.standstill {
-            trouble = Some(Arc::from(reason.as_str()));
-            problems.push(
-                Problem::error(Origin::Gateway, subject.as_str(), format!("it stands still: {reason}"))
-                    .with_hint(hint.as_str()),
-            );
+        if let Some(standstill) = &self.standstill {
+            trouble = Some(Arc::from(standstill.reason.as_str()));
+            problems.push(standstill.problem(self.name()));
         }
         if let Some(pause) = &self.pause {
             trouble = Some(Arc::from(pause.reason.as_str()));
@@ -195,6 +194,32 @@ impl Resolver {
             }
         }
     }
+}
+
+impl Standstill {
+    /// The DNS provider cannot be built.
+    pub(super) fn without_dns(settings: &CertificateResolver, error: &BuildDnsError) -> Self {
+        let provider = settings.challenges.dns.as_ref().map(|dns| dns.provider.as_str());
+        let reason = format!("DNS provider `{}`: {}", provider.unwrap_or_default(), in_words(error));
+        let hint = "certificates that are there are served, none is ordered or renewed".to_owned();
+        Self { reason, hint, unloaded: false }
+    }
+
+    /// What the user is told.
+    fn problem(&self, resolver: &str) -> Problem {
+        let message = format!("it stands still: {}", self.reason);
+        Problem::error(Origin::Gateway, subject(resolver), message).with_hint(self.hint.as_str())
+    }
+}
+
+/// What is told of a resolver whose DNS provider cannot be built, before anything runs.
+pub fn dns_problem(settings: &CertificateResolver, error: &BuildDnsError) -> Problem {
+    Standstill::without_dns(settings, error).problem(&settings.name)
+}
+
+/// What problems of a resolver are about.
+fn subject(resolver: &str) -> String {
+    format!("certificate resolver `{resolver}`")
 }
 
 /// What the user should know of one certificate. A failure is told until it is overcome, also while it is tried again.
