@@ -30,7 +30,7 @@ const ROOMS: [(&str, &[&str]); 4] = [
 ];
 
 /// The adapter: the one file that joins our stages to Pingora's phases, and the one that gives Pingora a connection.
-const ADAPTER: [&str; 2] = ["gateway/src/proxy/pingora.rs", "gateway/src/proxy/connection.rs"];
+const ADAPTER: [&str; 2] = ["gateway/src/proxy/pingora.rs", "gateway/src/proxy/client_io.rs"];
 
 /// What only the adapter names.
 const PINGORA_WORDS: [&str; 2] = ["ProxyHttp", "Session"];

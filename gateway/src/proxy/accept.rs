@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 
-use super::connection::{self, Socket};
+use super::connection;
 use super::context::{Connection, OpenConnection, Shared};
 use super::entry_point::SocketFile;
 use super::pingora::EntryPointApp;
 use super::proxy_protocol;
+use super::socket::Socket;
 
 /// Pause after an error that will not go away at once: no file descriptors, no memory.
 const BACK_OFF: Duration = Duration::from_millis(100);

@@ -12,6 +12,7 @@
 mod accept;
 mod access_log;
 mod answer_clock;
+mod client_io;
 mod connection;
 mod context;
 pub mod entry_point;
@@ -22,6 +23,7 @@ mod proxy_protocol;
 mod resolve;
 mod response;
 mod route;
+mod socket;
 mod tcp;
 mod tls;
 mod udp;

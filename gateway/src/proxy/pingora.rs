@@ -25,7 +25,7 @@ use tokio::time::Instant;
 
 use super::access_log::{self, Ending};
 use super::answer_clock;
-use super::connection::ClientIo;
+use super::client_io::ClientIo;
 use super::context::{Connection, EntryPointState, RequestContext, Shared, Times};
 use super::identity::Edits;
 use super::response::{self, Answer};

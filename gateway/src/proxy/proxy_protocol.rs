@@ -11,9 +11,10 @@ use std::time::Duration;
 use bytes::{Buf, BytesMut};
 use ppp::{v1, v2};
 
-use super::connection::{self, Socket};
+use super::connection;
 use super::context::{Connection, OpenConnection, Shared};
 use super::pingora::EntryPointApp;
+use super::socket::{Socket, poll_read_behind};
 
 /// A whole header, from the moment the connection is there.
 const HEADER_LIMIT: Duration = Duration::from_secs(3);
@@ -73,7 +74,7 @@ fn refuse(connection: &Connection, reason: &str) {
 /// Reads one header, and leaves what follows it in `ahead`.
 async fn read(socket: &mut Socket, ahead: &mut BytesMut) -> Result<Option<SocketAddr>, &'static str> {
     loop {
-        match poll_fn(|cx| connection::poll_read_behind(socket, ahead, cx)).await {
+        match poll_fn(|cx| poll_read_behind(socket, ahead, cx)).await {
             Ok(0) | Err(_) => return Err("the peer left"),
             Ok(_) => {}
         }

@@ -22,9 +22,10 @@ use tokio::time::Instant;
 use tokio_rustls::StartHandshake;
 
 use self::policy::Prepared;
-use super::connection::{self, Socket};
+use super::connection;
 use super::context::{Connection, OpenConnection, Shared, TlsInfo};
 use super::pingora::EntryPointApp;
+use super::socket::{Socket, poll_read_behind};
 use super::tcp::{self, Claim, Hello};
 use crate::snapshot::Snapshot;
 use crate::snapshot::stream::TcpRoute;
@@ -338,7 +339,7 @@ async fn read_hello(socket: &mut Socket, ahead: &mut BytesMut) -> Result<Accepte
         if ahead.len() >= HELLO_BYTES {
             return Err(HelloError::TooLarge);
         }
-        match poll_fn(|cx| connection::poll_read_behind(socket, ahead, cx)).await {
+        match poll_fn(|cx| poll_read_behind(socket, ahead, cx)).await {
             Ok(0) | Err(_) => return Err(HelloError::Gone),
             Ok(_) => {}
         }

@@ -23,9 +23,9 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::io::AsyncWriteExt;
 
 use self::connect::ConnectError;
-use super::connection::Socket;
 use super::context::{Connection, OpenConnection, OpenStreamRecord, Shared};
 use super::pingora::EntryPointApp;
+use super::socket::Socket;
 use super::tls;
 use crate::snapshot::stream::{Denial, Passage, TcpRoute, TcpTls, TcpUpstream};
 use crate::snapshot::tls::TlsPolicy;

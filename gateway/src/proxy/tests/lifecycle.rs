@@ -204,6 +204,6 @@ async fn a_client_that_leaves_is_recorded_as_499() {
 /// What an idle connection costs is this future, the IO type and the socket: it must not grow unnoticed.
 #[tokio::test]
 async fn an_idle_connection_stays_small() {
-    assert!(size_of::<super::super::connection::ClientIo>() <= 256);
+    assert!(size_of::<super::super::client_io::ClientIo>() <= 256);
     assert!(super::super::connection::future_size() <= 1024, "{}", super::super::connection::future_size());
 }
