@@ -20,7 +20,7 @@ use tokio::time::Instant;
 
 use super::access_log;
 use super::identity::Identity;
-use super::upstream::Resolver;
+use super::resolve::Resolver;
 use crate::internal::InternalServices;
 use crate::rejection::Rejection;
 use crate::snapshot::service::{OpenRequest, Service, Upstream};

@@ -56,10 +56,10 @@ use self::context::{
 use self::entry_point::{Listener, ListeningSocket};
 use self::identity::Edits;
 use self::pingora::{Engine, EntryPointApp};
+use self::resolve::Resolver;
 use self::response::Answer;
 use self::route::Chosen;
 use self::udp::Front;
-use self::upstream::Resolver;
 use crate::internal::InternalServices;
 use crate::rejection::Rejection;
 use crate::snapshot::{EntryPointId, Snapshot, SnapshotReader};

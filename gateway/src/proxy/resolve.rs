@@ -1,4 +1,4 @@
-//! The address behind a server of a TCP or UDP service. Names are resolved off the hot path.
+//! The address behind a server's name. Names are resolved off the hot path.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -8,14 +8,14 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use tokio::time::Instant;
 
-use super::upstream::Resolver;
-
 /// How long an address behind a name is used before it is looked up again.
 const RESOLVED_FOR: Duration = Duration::from_secs(30);
 /// How long a name that could not be looked up is not looked up again.
 const FAILED_FOR: Duration = Duration::from_secs(1);
+/// Longest wait for a look-up.
+const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Where a server is.
+/// Where a server of a TCP or UDP service is.
 #[derive(Debug)]
 pub(super) enum ServerAddress {
     Literal(SocketAddr),
@@ -45,14 +45,7 @@ impl ServerAddress {
     pub(super) fn new(host: &Arc<str>, port: u16) -> Self {
         match host.parse::<IpAddr>() {
             Ok(address) => Self::Literal(SocketAddr::new(address, port)),
-            Err(_) => Self::Named(Arc::new(Named {
-                host: Arc::clone(host),
-                port,
-                resolved: ArcSwapOption::empty(),
-                position: AtomicUsize::new(0),
-                refreshing: AtomicBool::new(false),
-                failed: ArcSwapOption::empty(),
-            })),
+            Err(_) => Self::Named(Named::new(host, port)),
         }
     }
 
@@ -60,7 +53,7 @@ impl ServerAddress {
     pub(super) async fn get(&self, resolver: &Resolver) -> Option<SocketAddr> {
         match self {
             Self::Literal(address) => Some(*address),
-            Self::Named(named) => named.get(resolver).await,
+            Self::Named(named) => named.get(resolver, Instant::now()).await,
         }
     }
 
@@ -68,18 +61,27 @@ impl ServerAddress {
     pub(super) fn unreachable(&self) {
         match self {
             Self::Literal(_) => {}
-            Self::Named(named) => {
-                named.position.fetch_add(1, Ordering::Relaxed);
-            }
+            Self::Named(named) => named.unreachable(),
         }
     }
 }
 
 impl Named {
-    async fn get(self: &Arc<Self>, resolver: &Resolver) -> Option<SocketAddr> {
-        let now = Instant::now();
+    pub(super) fn new(host: &Arc<str>, port: u16) -> Arc<Self> {
+        Arc::new(Self {
+            host: Arc::clone(host),
+            port,
+            resolved: ArcSwapOption::empty(),
+            position: AtomicUsize::new(0),
+            refreshing: AtomicBool::new(false),
+            failed: ArcSwapOption::empty(),
+        })
+    }
+
+    /// The address in use; none where the name has none. Waits only where it was never resolved before.
+    pub(super) async fn get(self: &Arc<Self>, resolver: &Resolver, now: Instant) -> Option<SocketAddr> {
         let failed_just_now =
-            || self.failed.load().as_ref().is_some_and(|failed| now.duration_since(**failed) < FAILED_FOR);
+            || self.failed.load().as_ref().is_some_and(|failed| now.saturating_duration_since(**failed) < FAILED_FOR);
         let resolved = match self.resolved.load_full() {
             Some(resolved) => {
                 if now.saturating_duration_since(resolved.since) > RESOLVED_FOR {
@@ -94,7 +96,12 @@ impl Named {
         Some(resolved.addresses[position])
     }
 
-    /// Looks the name up behind the connection's back; the old addresses serve until then.
+    /// The address in use could not be reached: the next attempt takes another, where there is one.
+    pub(super) fn unreachable(&self) {
+        self.position.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Looks the name up behind everybody's back; the old addresses serve until then.
     fn refresh(self: &Arc<Self>, resolver: &Resolver) {
         if !self.refreshing.swap(true, Ordering::AcqRel) {
             let (named, resolver) = (Arc::clone(self), resolver.clone());
@@ -115,5 +122,26 @@ impl Named {
         let resolved = Arc::new(Resolved { addresses, since: Instant::now() });
         self.resolved.store(Some(Arc::clone(&resolved)));
         Some(resolved)
+    }
+}
+
+/// Looks names up with the system's resolver, in threads made for blocking.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Resolver;
+
+impl Resolver {
+    /// All addresses, IPv4 first; none on any failure.
+    pub(super) async fn look_up(&self, host: &str, port: u16) -> Vec<SocketAddr> {
+        let found = tokio::time::timeout(RESOLVE_TIMEOUT, tokio::net::lookup_host((host, port))).await;
+        let mut addresses: Vec<SocketAddr> = match found {
+            Ok(Ok(addresses)) => addresses.collect(),
+            Ok(Err(error)) => {
+                tracing::debug!(host, %error, "cannot resolve");
+                Vec::new()
+            }
+            Err(_) => Vec::new(),
+        };
+        addresses.sort_by_key(SocketAddr::is_ipv6);
+        addresses
     }
 }

@@ -1,13 +1,11 @@
-//! Servers: what is prepared once for each, and the address behind a name. Names are resolved off the hot path.
+//! Servers of HTTP services: what is prepared once for each, and how a connection to it is made.
 
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
 use async_trait::async_trait;
 use config::routing::{Scheme, Server};
 use http::HeaderValue;
@@ -22,6 +20,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
+use super::resolve::{Named, Resolver};
 use super::upstream_tls::{ConfigError, SWITCHING_GROUP, Tls};
 use crate::rejection::Rejection;
 use crate::snapshot::service::Upstream;
@@ -37,13 +36,6 @@ const DEFAULT_ANSWER_LIMIT: Duration = Duration::from_secs(60);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Concurrent requests on one HTTP/2 connection to a server.
 const MAX_H2_STREAMS: usize = 100;
-/// How long an address behind a name is used before it is looked up again.
-const RESOLVED_FOR: Duration = Duration::from_secs(30);
-/// How long a name that could not be looked up is not looked up again.
-const FAILED_FOR: Duration = Duration::from_secs(1);
-/// Longest wait for the first look-up of a name.
-const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
-
 /// What kind of exchange a connection is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Exchange {
@@ -85,25 +77,6 @@ enum Address {
     Unusable(&'static str),
 }
 
-/// A server known by name.
-#[derive(Debug)]
-struct Named {
-    host: Arc<str>,
-    port: u16,
-    resolved: ArcSwapOption<Resolved>,
-    /// Which of the addresses is in use; moves on when one cannot be reached.
-    position: AtomicUsize,
-    refreshing: AtomicBool,
-    /// When it was last looked up in vain.
-    failed: ArcSwapOption<Instant>,
-}
-
-#[derive(Debug)]
-struct Resolved {
-    addresses: Vec<SocketAddr>,
-    since: Instant,
-}
-
 impl Prepared {
     pub(super) fn new(upstream: &Upstream) -> Self {
         let server = &upstream.server;
@@ -121,14 +94,7 @@ impl Prepared {
             (None, Ok(address)) => {
                 Address::Literal(Box::new(way.peer(SocketAddr::new(address, server.port))))
             }
-            (None, Err(_)) => Address::Named(Arc::new(Named {
-                host: Arc::clone(&server.host),
-                port: server.port,
-                resolved: ArcSwapOption::empty(),
-                position: AtomicUsize::new(0),
-                refreshing: AtomicBool::new(false),
-                failed: ArcSwapOption::empty(),
-            })),
+            (None, Err(_)) => Address::Named(Named::new(&server.host, server.port)),
         };
         Self { host: host.unwrap_or_else(|| HeaderValue::from_static("")), way, address }
     }
@@ -142,7 +108,10 @@ impl Prepared {
     ) -> Result<Box<HttpPeer>, Rejection> {
         let mut peer = match &self.address {
             Address::Literal(peer) => peer.clone(),
-            Address::Named(named) => Box::new(self.way.peer(Box::pin(named.address(resolver, now)).await?)),
+            Address::Named(named) => {
+                let address = Box::pin(named.get(resolver, now)).await;
+                Box::new(self.way.peer(address.ok_or(Rejection::BadGateway("server_name_not_resolved"))?))
+            }
             Address::Unusable(reason) => return Err(Rejection::BadGateway(reason)),
         };
         match exchange {
@@ -178,9 +147,7 @@ impl Prepared {
     /// The address in use could not be reached: the next attempt takes another, where the name has one.
     pub(super) fn unreachable(&self) {
         match &self.address {
-            Address::Named(named) => {
-                named.position.fetch_add(1, Ordering::Relaxed);
-            }
+            Address::Named(named) => named.unreachable(),
             Address::Literal(_) | Address::Unusable(_) => {}
         }
     }
@@ -261,74 +228,6 @@ fn options(upstream: &Upstream) -> PeerOptions {
     // The identity stage has taken out what belongs to the client's hop, before middlewares add to it.
     options.http_upstream_request_policy = HttpUpstreamRequestPolicy::preserve();
     options
-}
-
-impl Named {
-    async fn address(self: &Arc<Self>, resolver: &Resolver, now: Instant) -> Result<SocketAddr, Rejection> {
-        let resolved = match self.resolved.load_full() {
-            Some(resolved) => {
-                if now.saturating_duration_since(resolved.since) > RESOLVED_FOR {
-                    self.refresh(resolver);
-                }
-                resolved
-            }
-            None if self
-                .failed
-                .load()
-                .as_ref()
-                .is_some_and(|failed| now.duration_since(**failed) < FAILED_FOR) =>
-            {
-                return Err(Rejection::BadGateway("server_name_not_resolved"));
-            }
-            None => self.resolve(resolver).await.ok_or(Rejection::BadGateway("server_name_not_resolved"))?,
-        };
-        let position = self.position.load(Ordering::Relaxed) % resolved.addresses.len();
-        Ok(resolved.addresses[position])
-    }
-
-    /// Looks the name up behind the request's back; the old addresses serve until then.
-    fn refresh(self: &Arc<Self>, resolver: &Resolver) {
-        if !self.refreshing.swap(true, Ordering::AcqRel) {
-            let (named, resolver) = (Arc::clone(self), resolver.clone());
-            tokio::spawn(async move {
-                named.resolve(&resolver).await;
-                named.refreshing.store(false, Ordering::Release);
-            });
-        }
-    }
-
-    async fn resolve(&self, resolver: &Resolver) -> Option<Arc<Resolved>> {
-        let addresses = resolver.look_up(&self.host, self.port).await;
-        if addresses.is_empty() {
-            // Names that vanish for a moment keep their last addresses.
-            self.failed.store(Some(Arc::new(Instant::now())));
-            return None;
-        }
-        let resolved = Arc::new(Resolved { addresses, since: Instant::now() });
-        self.resolved.store(Some(Arc::clone(&resolved)));
-        Some(resolved)
-    }
-}
-
-/// Looks names up with the system's resolver, in threads made for blocking.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Resolver;
-
-impl Resolver {
-    /// All addresses, IPv4 first; none on any failure.
-    pub(super) async fn look_up(&self, host: &str, port: u16) -> Vec<SocketAddr> {
-        let found = tokio::time::timeout(RESOLVE_TIMEOUT, tokio::net::lookup_host((host, port))).await;
-        let mut addresses: Vec<SocketAddr> = match found {
-            Ok(Ok(addresses)) => addresses.collect(),
-            Ok(Err(error)) => {
-                tracing::debug!(host, %error, "cannot resolve");
-                Vec::new()
-            }
-            Err(_) => Vec::new(),
-        };
-        addresses.sort_by_key(SocketAddr::is_ipv6);
-        addresses
-    }
 }
 
 /// Connects with [`PatientSocket`].
