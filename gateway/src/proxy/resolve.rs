@@ -80,8 +80,12 @@ impl Named {
 
     /// The address in use; none where the name has none. Waits only where it was never resolved before.
     pub(super) async fn get(self: &Arc<Self>, resolver: &Resolver, now: Instant) -> Option<SocketAddr> {
-        let failed_just_now =
-            || self.failed.load().as_ref().is_some_and(|failed| now.saturating_duration_since(**failed) < FAILED_FOR);
+        let failed_just_now = || {
+            self.failed
+                .load()
+                .as_ref()
+                .is_some_and(|failed| now.saturating_duration_since(**failed) < FAILED_FOR)
+        };
         let resolved = match self.resolved.load_full() {
             Some(resolved) => {
                 if now.saturating_duration_since(resolved.since) > RESOLVED_FOR {
