@@ -149,6 +149,10 @@ async fn a_silent_flow_ends_and_a_server_that_is_away_is_left() {
         holds(metrics.contains(line), "open still")
     };
     eventually("the flow ends", LIMIT, open).await;
+    let metrics = ask_for(gateway.admin(), "localhost", "/metrics").await.unwrap().text();
+    let open =
+        |entry_point: &str| metrics.contains(&format!(r#"open_connections{{entrypoint="{entry_point}""#));
+    assert!(open("web") && !open("dns"), "flows are no connections: {metrics}");
     assert_ne!(client.ask(b"hello").await, heard, "another flow, from another address");
     // Nobody listens at one of two: who meets it finds the other with the next datagram.
     let away = UdpSocket::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();

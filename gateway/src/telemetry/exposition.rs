@@ -30,7 +30,7 @@ pub(super) struct Values {
 #[derive(Debug)]
 pub(super) struct Scrape {
     pub(super) entry_points: Vec<EntryPointName>,
-    pub(super) open_connections: Vec<i64>,
+    pub(super) open_connections: Vec<(EntryPointName, i64)>,
     /// Of each entry point, in the order of [`Handshake::ALL`].
     pub(super) handshakes: Vec<[u64; Handshake::ALL.len()]>,
     pub(super) bounds: Arc<[f64]>,
@@ -82,7 +82,7 @@ impl Collector for Scrape {
             "traefik_open_connections",
             "How many open connections exist, by entry point and protocol",
             MetricType::Gauge,
-            self.entry_points.iter().zip(&self.open_connections),
+            self.open_connections.iter(),
             |metric, (name, open)| {
                 metric
                     .encode_family(&[("entrypoint", name.as_str()), ("protocol", "TCP")])?

@@ -42,7 +42,8 @@ pub(super) struct Metrics {
     /// Grows whenever series are let go of: what threads keep at hand is then out of date.
     generation: AtomicU64,
     entry_points: Vec<EntryPointName>,
-    open_connections: Box<[AtomicI64]>,
+    /// Of each entry point for TCP: those for UDP have flows, which [`Streams`] counts.
+    open_connections: Box<[Option<AtomicI64>]>,
     /// TLS handshakes of each entry point, in the order of [`Handshake::ALL`].
     handshakes: Box<[[AtomicU64; Handshake::ALL.len()]]>,
     by_entry_point: bool,
@@ -151,7 +152,11 @@ impl Metrics {
             instance: NEXT_INSTANCE.fetch_add(1, Ordering::Relaxed),
             generation: AtomicU64::new(0),
             entry_points: install.entry_points.iter().map(|entry_point| entry_point.name.clone()).collect(),
-            open_connections: install.entry_points.iter().map(|_| AtomicI64::new(0)).collect(),
+            open_connections: install
+                .entry_points
+                .iter()
+                .map(|entry_point| entry_point.udp.is_none().then(AtomicI64::default))
+                .collect(),
             handshakes: install.entry_points.iter().map(|_| Default::default()).collect(),
             by_entry_point: prometheus.is_none_or(|settings| settings.entry_points_labels),
             by_router: prometheus.is_some_and(|settings| settings.routers_labels),
@@ -165,13 +170,13 @@ impl Metrics {
     }
 
     pub(super) fn connection_opened(&self, entry_point: EntryPointId) {
-        if let Some(open) = self.open_connections.get(entry_point.0) {
+        if let Some(Some(open)) = self.open_connections.get(entry_point.0) {
             open.fetch_add(1, Ordering::Relaxed);
         }
     }
 
     pub(super) fn connection_closed(&self, entry_point: EntryPointId) {
-        if let Some(open) = self.open_connections.get(entry_point.0) {
+        if let Some(Some(open)) = self.open_connections.get(entry_point.0) {
             open.fetch_sub(1, Ordering::Relaxed);
         }
     }
@@ -316,7 +321,12 @@ impl Metrics {
         };
         let scrape = Scrape {
             entry_points: self.entry_points.clone(),
-            open_connections: self.open_connections.iter().map(|open| open.load(Ordering::Relaxed)).collect(),
+            open_connections: self
+                .entry_points
+                .iter()
+                .zip(&self.open_connections)
+                .filter_map(|(name, open)| Some((name.clone(), open.as_ref()?.load(Ordering::Relaxed))))
+                .collect(),
             handshakes: self.handshakes.iter().map(|counts| counts.each_ref().map(load)).collect(),
             bounds: Arc::clone(&self.bounds),
             requests,

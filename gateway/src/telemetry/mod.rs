@@ -91,7 +91,7 @@ pub struct TlsDetails<'a> {
 }
 
 /// Where the hot path leaves what it knows: once for every request, whatever its end, and once for each client
-/// connection that opens or closes. Never blocks.
+/// connection (or flow of a UDP entry point) that opens or closes. Never blocks.
 pub trait Recorder: Send + Sync + std::fmt::Debug {
     /// A request has ended.
     fn record(&self, record: &AccessRecord<'_>);
