@@ -9,6 +9,9 @@ use super::EntryPointName;
 use crate::routing::tls::Pem;
 use crate::secret::Secret;
 
+/// Below it, ACME servers look for what proves a name to them (HTTP-01, RFC 8555 section 8.3).
+pub const CHALLENGE_PATH: &str = "/.well-known/acme-challenge/";
+
 /// A certificate resolver: an account at an ACME server, and how names are proved to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CertificateResolver {

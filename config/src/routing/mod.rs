@@ -129,6 +129,8 @@ pub enum InternalService {
     Ping,
     /// `prometheus@internal`.
     Prometheus,
+    /// `acme-http@internal`: what proves a name to an ACME server.
+    AcmeHttp,
     /// `noop@internal`: always 418.
     Noop,
     /// `whoami@internal`: shows the visitor what the gateway saw, and why it believed the address.

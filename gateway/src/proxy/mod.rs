@@ -38,6 +38,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use config::install::EntryPoint;
+use config::install::acme::CHALLENGE_PATH;
 use config::name::EntryPointName;
 use config::routing::InternalService;
 use http::request::Parts;
@@ -139,7 +140,7 @@ fn challenge(snapshot: &Snapshot, connection: &Connection, raw_target: &[u8]) ->
     if connection.tls.is_some() {
         return None;
     }
-    let token = raw_target.strip_prefix(b"/.well-known/acme-challenge/")?;
+    let token = raw_target.strip_prefix(CHALLENGE_PATH.as_bytes())?;
     let token = token.split(|byte| *byte == b'?').next()?;
     let proof = std::str::from_utf8(token).ok().and_then(|token| snapshot.challenges.http.get(token));
     let entry_point = &connection.entry_point;

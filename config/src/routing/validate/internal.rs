@@ -2,6 +2,7 @@
 //! greets where nothing was configured.
 
 use super::{Context, MAX_USER_PRIORITY};
+use crate::install::acme::CHALLENGE_PATH;
 use crate::install::{EntryPoint, Redirection};
 use crate::name::{MiddlewareName, RouterName, ServiceName};
 use crate::problem::Origin;
@@ -13,6 +14,9 @@ use crate::routing::raw::{
 
 /// Any host, but not none.
 const EVERY_HOST: &str = "HostRegexp(`^.+$`)";
+
+/// Router and service that answer ACME servers.
+const CHALLENGE: &str = "acme-http@internal";
 
 /// Hosts that the greeting page answers: names of this machine and bare addresses. Host names belong to
 /// containers, whose 503 must not be covered when they stop.
@@ -52,11 +56,32 @@ pub(super) fn routers(context: &Context) -> Vec<(RouterName, Defined<RawRouter>)
             add("dashboard", entry_points, rule, i64::MAX - 2, &middlewares);
         }
     }
+    // Shows what the hot path does before it looks for a router. Where routers may answer too, there is none.
+    let challenged: Vec<_> = context
+        .entry_points
+        .iter()
+        .filter(|entry_point| !entry_point.acme_by_pass && has_challenge(context, entry_point))
+        .map(|entry_point| entry_point.name.to_string())
+        .collect();
+    if !challenged.is_empty() {
+        add("acme-http", challenged, format!("PathPrefix(`{CHALLENGE_PATH}`)"), i64::MAX, &[]);
+    }
     if context.is_default {
         add("whoami", Vec::new(), GREETED_HOSTS.to_owned(), -MAX_USER_PRIORITY, &[]);
     }
     routers.extend(context.entry_points.iter().filter_map(redirection_router));
     routers
+}
+
+/// Whether a certificate resolver has its HTTP challenge there.
+fn has_challenge(context: &Context, entry_point: &EntryPoint) -> bool {
+    context.certificate_resolvers.iter().any(|resolver| resolver.http.as_ref() == Some(&entry_point.name))
+}
+
+/// Whether a router takes nothing over from its entry points: an ACME server is answered before their middlewares, and
+/// asks without TLS.
+pub(super) fn stands_alone(router: &RouterName) -> bool {
+    router.as_str() == CHALLENGE
 }
 
 /// What an entry point does that sends its requests to another.
@@ -65,7 +90,7 @@ fn redirection_router(from: &EntryPoint) -> Option<(RouterName, Defined<RawRoute
     let name = redirection_name(from, redirection);
     let rule = match from.acme_by_pass {
         false => EVERY_HOST.to_owned(),
-        true => format!("{EVERY_HOST} && !PathPrefix(`/.well-known/acme-challenge/`)"),
+        true => format!("{EVERY_HOST} && !PathPrefix(`{CHALLENGE_PATH}`)"),
     };
     let router = RawRouter {
         entry_points: vec![from.name.to_string()],
@@ -93,6 +118,9 @@ pub(super) fn services(context: &Context) -> Vec<(ServiceName, InternalService)>
     if context.metrics.prometheus.is_some() {
         services.push((ServiceName::from("prometheus@internal"), InternalService::Prometheus));
     }
+    if context.certificate_resolvers.iter().any(|resolver| resolver.http.is_some()) {
+        services.push((ServiceName::from(CHALLENGE), InternalService::AcmeHttp));
+    }
     if context.is_default {
         services.push((ServiceName::from("whoami@internal"), InternalService::Whoami));
     }
@@ -110,6 +138,7 @@ pub(super) fn service(context: &Context, name: &str) -> Option<Result<InternalSe
         "dashboard@internal" => Some(Err("set `api.dashboard: true` in the install configuration")),
         "ping@internal" => Some(Err("set `ping: {}` in the install configuration")),
         "prometheus@internal" => Some(Err("set `metrics.prometheus: {}` in the install configuration")),
+        CHALLENGE => Some(Err("give a certificate resolver an `httpChallenge`")),
         "whoami@internal" => Some(Ok(InternalService::Whoami)),
         _ => None,
     }

@@ -24,7 +24,7 @@ use super::stream::TcpTransport;
 use super::transport::Transport;
 use super::{Listed, Routing, Status};
 use crate::install::{Api, EntryPoint, Install, Metrics, Ping};
-use crate::name::{MiddlewareName, ProviderName, RouterName, ServiceName, split_reference};
+use crate::name::{EntryPointName, MiddlewareName, ProviderName, RouterName, ServiceName, split_reference};
 use crate::problem::{Origin, Problem, did_you_mean};
 
 /// Largest priority that a user may give; those above are the gateway's own.
@@ -37,6 +37,8 @@ pub struct Resolver {
     pub name: Arc<str>,
     /// It can prove wildcards: it has a DNS challenge.
     pub dns: bool,
+    /// Where it has its HTTP challenge.
+    pub http: Option<EntryPointName>,
 }
 
 /// What the install configuration says about routing.
@@ -76,6 +78,7 @@ impl Context {
                 .map(|resolver| Resolver {
                     name: Arc::clone(&resolver.name),
                     dns: resolver.challenges.dns.is_some(),
+                    http: resolver.challenges.http.as_ref().map(|challenge| challenge.entry_point.clone()),
                 })
                 .collect(),
             servers_transport: Arc::clone(&install.servers_transport),

@@ -347,7 +347,7 @@ impl Builder<'_> {
                 let hint = match off {
                     Some(Err(hint)) => hint,
                     Some(Ok(_)) | None => {
-                        "there are `api`, `dashboard`, `noop`, `ping`, `prometheus` and `whoami`"
+                        "there are `acme-http`, `api`, `dashboard`, `noop`, `ping`, `prometheus` and `whoami`"
                     }
                 };
                 let text = format!("the service \"{reference}\" does not exist");
@@ -502,7 +502,7 @@ fn split(context: &Context, name: &RouterName, raw: &RawRouter) -> (Vec<Part>, V
                 unknown.push(Fault { text: format!("entryPoint \"{wish}\" doesn't exist"), hint });
                 rest.raw.entry_points.push(wish.to_owned());
             }
-            Some(entry_point) if adds(entry_point) => {
+            Some(entry_point) if adds(entry_point) && !internal::stands_alone(name) => {
                 let part_name = match wanted.len() {
                     1 => name.clone(),
                     _ => RouterName::from(format!("{wish}-{name}")),

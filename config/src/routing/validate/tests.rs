@@ -20,7 +20,12 @@ pub(super) fn context(flags: &[&str]) -> Context {
     let loaded = install::load::load(&flags, Vec::new(), &NoFiles).expect("the flags are good");
     let resolver = |flag: &str| {
         let (name, challenge) = flag.strip_prefix("--certificatesResolvers.")?.split_once(".acme.")?;
-        Some(Resolver { name: name.into(), dns: challenge.starts_with("dns") })
+        let http = challenge.strip_prefix("httpChallenge.entryPoint=");
+        Some(Resolver {
+            name: name.into(),
+            dns: challenge.starts_with("dns"),
+            http: http.map(EntryPointName::from),
+        })
     };
     Context {
         certificate_resolvers: flags.iter().filter_map(|flag| resolver(flag)).collect(),
@@ -445,8 +450,12 @@ fn internal_routers_appear_as_in_traefik() {
             "--api.insecure=true",
             "--ping=true",
             "--metrics.prometheus=true",
+            "--certificatesResolvers.le.acme.httpChallenge.entryPoint=web",
+            // It would stand in the way of the ACME server.
+            "--entryPoints.web.http.tls=true",
         ]),
-        "api@internal on traefik PathPrefix(`/api`) [9223372036854775806] -> Api
+        "acme-http@internal on web PathPrefix(`/.well-known/acme-challenge/`) [9223372036854775807] -> AcmeHttp
+         api@internal on traefik PathPrefix(`/api`) [9223372036854775806] -> Api
          dashboard@internal on traefik PathPrefix(`/`) [9223372036854775805] -> Dashboard
          ping@internal on traefik PathPrefix(`/ping`) [9223372036854775807] -> Ping
          prometheus@internal on traefik PathPrefix(`/metrics`) [9223372036854775807] -> Prometheus",
@@ -456,6 +465,14 @@ fn internal_routers_appear_as_in_traefik() {
     let services: Vec<_> = routing.listing.services.keys().map(ServiceName::as_str).collect();
     assert_eq!(services, ["api@internal", "dashboard@internal", "noop@internal"]);
     assert!(routing.listing.routers.is_empty());
+    let flags = [
+        "--entryPoints.web.address=:80",
+        "--entryPoints.web.allowACMEByPass=true",
+        "--certificatesResolvers.le.acme.httpChallenge.entryPoint=web",
+    ];
+    let (routing, _) = route(vec![], &self::context(&flags));
+    assert!(routing.listing.services.contains_key("acme-http@internal"));
+    assert!(routing.listing.routers.is_empty(), "routers answer for tokens that the gateway does not know");
 }
 
 #[test]

@@ -644,8 +644,9 @@ impl Explanation {
 }
 
 fn internal_name(service: config::routing::InternalService) -> &'static str {
-    use config::routing::InternalService::{Api, Dashboard, Noop, Ping, Prometheus, Whoami};
+    use config::routing::InternalService::{AcmeHttp, Api, Dashboard, Noop, Ping, Prometheus, Whoami};
     match service {
+        AcmeHttp => "acme-http@internal",
         Api => "api@internal",
         Dashboard => "dashboard@internal",
         Noop => "noop@internal",

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use config::install::acme::CHALLENGE_PATH;
 use config::routing::InternalService;
 use http::{HeaderValue, Method, Response, StatusCode, Version, header};
 
@@ -42,6 +43,7 @@ impl InternalServices for AdminServices {
             }
             InternalService::Ping => state.ping(),
             InternalService::Prometheus => state.metrics(&head.headers),
+            InternalService::AcmeHttp => state.challenge(head.uri.path()),
             // Ours beside Traefik's read API (problems, explain, reload) stay on the admin listener.
             InternalService::Api => state.read_api(&head.uri, &head.headers).unwrap_or_else(not_found),
             InternalService::Dashboard => {
@@ -53,6 +55,17 @@ impl InternalServices for AdminServices {
             }
         };
         if head.method == Method::HEAD { answer.map(|_| Bytes::new()) } else { answer }
+    }
+}
+
+impl AdminState {
+    /// What proves a name to the ACME server, for routers elsewhere than on the challenge's own entry point: there, the
+    /// hot path has answered already.
+    fn challenge(&self, path: &str) -> Answer {
+        let snapshot = self.snapshot.load();
+        let proof = path.strip_prefix(CHALLENGE_PATH).and_then(|token| snapshot.challenges.http.get(token));
+        let answer = |proof: &Arc<str>| text(StatusCode::OK, "text/plain; charset=utf-8", proof.to_string());
+        proof.map_or_else(not_found, answer)
     }
 }
 

@@ -17,6 +17,7 @@ use http::{HeaderMap, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
+use security::acme::Challenges;
 use serde_json::Value;
 
 use super::*;
@@ -43,7 +44,9 @@ fn fixture(bound: AdminAddress) -> Fixture {
     install.admin.allowed_hosts = vec!["localhost".to_owned(), "[::1]".to_owned(), "gate.lan".to_owned()];
     install.admin.token = Some(Secret::new(TOKEN.to_owned()));
     install.api = Some(Api { insecure: false, dashboard: true, base_path: String::new() });
-    let snapshot = compile(&install, parts(), &Snapshot::empty());
+    let challenges = Challenges { http: [("token".into(), "proof".into())].into(), ..Challenges::default() };
+    let snapshot =
+        Snapshot { challenges: Arc::new(challenges), ..compile(&install, parts(), &Snapshot::empty()) };
     let (writer, reader) = border(snapshot);
     let install = Arc::new(install);
     let (reconciler, _, reload) =
@@ -490,7 +493,7 @@ async fn internal(fixture: &Fixture, service: InternalService, method: &str, pat
 #[tokio::test]
 async fn the_services_of_the_gateway_itself_answer() {
     let fixture = fixture(loopback());
-    use InternalService::{Api, Dashboard, Noop, Ping, Prometheus, Whoami};
+    use InternalService::{AcmeHttp, Api, Dashboard, Noop, Ping, Prometheus, Whoami};
     for (service, method, path, expected) in [
         (Api, "GET", "/api/overview", 200),
         (Api, "GET", "/dashboard/", 200),
@@ -504,6 +507,8 @@ async fn the_services_of_the_gateway_itself_answer() {
         (Dashboard, "GET", "/api/overview", 404),
         (Ping, "GET", "/ping", 200),
         (Prometheus, "GET", "/metrics", 200),
+        (AcmeHttp, "GET", "/.well-known/acme-challenge/token", 200),
+        (AcmeHttp, "GET", "/.well-known/acme-challenge/other", 404),
         (Noop, "GET", "/", 418),
         (Whoami, "POST", "/", 200),
     ] {
