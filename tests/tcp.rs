@@ -348,6 +348,36 @@ async fn servers_learn_of_the_client_by_proxy_protocol() {
 }
 
 #[tokio::test]
+async fn the_client_that_a_trusted_load_balancer_names_is_the_one_that_the_server_hears_of() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let gateway = TestGateway::start(
+        &format!(
+            "{}  serversTransports: {{t: {{proxyProtocol: {{version: 2}}}}}}\n",
+            tcp(
+                "r: {rule: 'HostSNI(`*`) && ClientIP(`192.0.2.0/24`)', service: s}",
+                &format!("s: {{loadBalancer: {{servers: [{{address: '{address}'}}], serversTransport: t}}}}")
+            )
+        ),
+        &["--entryPoints.web.proxyProtocol.trustedIPs=127.0.0.1"],
+    )
+    .await;
+    // A block of version 2 and the first word behind it: 192.0.2.7:4711 came to this address and port.
+    let block = |address: [u8; 4], port: u16| {
+        let (signature, client) = (b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c", [192, 0, 2, 7]);
+        let ports = [4711_u16.to_be_bytes(), port.to_be_bytes()].concat();
+        [&signature[..], &client, &address, &ports, b"hello"].concat()
+    };
+    let said = block([198, 51, 100, 1], 443);
+    let mut client = TcpStream::connect(gateway.web()).await.unwrap();
+    client.write_all(&said).await.unwrap();
+    let mut heard = vec![0; said.len()];
+    let (mut server, _) = tokio::time::timeout(LIMIT, listener.accept()).await.unwrap().unwrap();
+    tokio::time::timeout(LIMIT, server.read_exact(&mut heard)).await.unwrap().unwrap();
+    assert_eq!(heard, block([127, 0, 0, 1], gateway.web().port()));
+}
+
+#[tokio::test]
 async fn middlewares_say_who_may_pass_and_how_often_at_a_time() {
     let server = Speaker::start("in").await;
     let routes = |middlewares: &str, names: &str| {

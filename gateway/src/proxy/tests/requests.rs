@@ -50,15 +50,18 @@ async fn a_request_reaches_its_server_with_the_fields_that_are_ours() {
     assert_eq!((records[0].status, records[0].origin_status, records[0].response_body_bytes), (200, 200, 5));
 }
 
+/// What a proxy on this machine says of its client is believed.
+fn trust_loopback(entry_point: &mut EntryPoint) {
+    entry_point.client_ip.mode = ClientIpMode::XForwardedFor { depth: 0 };
+    entry_point.client_ip.trusted = vec![TrustedProxy::Range("127.0.0.0/8".parse().unwrap())];
+}
+
 #[tokio::test]
 async fn a_trusted_proxy_is_believed_about_the_client() {
     let server = TestServer::text("hello").await;
     let proxy = Setup::new()
         .route("blog", "Host(`blog.test`) && ClientIP(`9.9.9.9`)", &[server.url()])
-        .with(|entry_point| {
-            entry_point.client_ip.mode = ClientIpMode::XForwardedFor { depth: 0 };
-            entry_point.client_ip.trusted = vec![TrustedProxy::Range("127.0.0.0/8".parse().unwrap())];
-        })
+        .with(trust_loopback)
         .serve();
     let reply = proxy
         .ask(
@@ -86,13 +89,8 @@ async fn a_trusted_proxy_is_believed_about_the_client() {
 #[tokio::test]
 async fn a_trusted_proxy_that_names_no_client_is_in_no_range() {
     let server = TestServer::text("hello").await;
-    let proxy = Setup::new()
-        .route("lan", "ClientIP(`127.0.0.0/8`)", &[server.url()])
-        .with(|entry_point| {
-            entry_point.client_ip.mode = ClientIpMode::XForwardedFor { depth: 0 };
-            entry_point.client_ip.trusted = vec![TrustedProxy::Range("127.0.0.0/8".parse().unwrap())];
-        })
-        .serve();
+    let proxy =
+        Setup::new().route("lan", "ClientIP(`127.0.0.0/8`)", &[server.url()]).with(trust_loopback).serve();
     assert_eq!(proxy.ask(GET).await.status(), 404);
     let named = "GET / HTTP/1.1\r\nHost: blog.test\r\nX-Forwarded-For: 127.0.0.9\r\n\r\n";
     assert_eq!(proxy.ask(named).await.status(), 200);

@@ -75,24 +75,18 @@ pub(in crate::snapshot) fn compile(
 ) -> (Streams, Vec<EntryPointStreams>) {
     let before = &previous.routes.streams;
     let mut streams = Streams {
-        tcp_services: Services {
-            settings: &routing.tcp.services,
-            before_settings: &previous.routing.tcp.services,
-            before: &before.tcp_services,
+        tcp_services: Services::compile(
+            &routing.tcp.services,
+            &previous.routing.tcp.services,
+            &before.tcp_services,
             files,
-            done: HashMap::default(),
-            open: Vec::new(),
-        }
-        .compile(),
-        udp_services: Services {
-            settings: &routing.udp.services,
-            before_settings: &previous.routing.udp.services,
-            before: &before.udp_services,
+        ),
+        udp_services: Services::compile(
+            &routing.udp.services,
+            &previous.routing.udp.services,
+            &before.udp_services,
             files,
-            done: HashMap::default(),
-            open: Vec::new(),
-        }
-        .compile(),
+        ),
         tcp_routes: HashMap::default(),
         udp_routes: HashMap::default(),
     };
@@ -282,11 +276,18 @@ struct Services<'a, T: Settings> {
 }
 
 impl<'a, T: Settings> Services<'a, T> {
-    fn compile(mut self) -> ByName<ServiceName, StreamService<T::Server>> {
-        for (name, settings) in self.settings {
-            self.service(name, settings);
+    fn compile(
+        settings: &'a BTreeMap<ServiceName, T>,
+        before_settings: &'a BTreeMap<ServiceName, T>,
+        before: &'a ByName<ServiceName, StreamService<T::Server>>,
+        files: &'a Files,
+    ) -> ByName<ServiceName, StreamService<T::Server>> {
+        let (done, open) = (HashMap::default(), Vec::new());
+        let mut services = Self { settings, before_settings, before, files, done, open };
+        for (name, settings) in settings {
+            services.service(name, settings);
         }
-        self.done
+        services.done
     }
 
     fn service(&mut self, name: &'a ServiceName, settings: &'a T) -> Option<Arc<StreamService<T::Server>>> {
