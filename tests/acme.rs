@@ -1,17 +1,20 @@
 //! Certificates from a real ACME server: issued, renewed, kept through crashes, taken over from Traefik.
 
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
 use serde_json::{Value, json};
+use tests::client::get;
 use tests::dns::NameServer;
-use tests::gateway::{GatewayPlan, GatewayProcess};
+use tests::gateway::{GatewayPlan, GatewayProcess, run, said};
+use tests::origin::Origin;
 use tests::pebble::{Pebble, PebbleOptions, PebbleVersion};
-use tests::tls::{Client, ClientPlan};
-use tests::wait::{eventually, holds};
+use tests::relay::Relay;
+use tests::tls::{Client, ClientPlan, pem};
+use tests::wait::{eventually, free_port, holds};
 
 /// An order takes a second; the machine may be busy.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -21,32 +24,40 @@ const TLS: &str = "tlsChallenge=true";
 
 /// A gateway with resolver `le` at this server, and a router with TLS for each host.
 fn plan(pebble: &Pebble, directory: &str, challenge: &str, hosts: &[&str]) -> GatewayPlan {
-    let resolver = |text: String| format!("--certificatesResolvers.le.acme.{text}");
-    let routers: String = hosts
+    let routers: Vec<_> = hosts.iter().map(|host| (format!("Host(`{host}`)"), "le")).collect();
+    let plan = GatewayPlan::new().entry_point("websecure").routes(&routes(&routers, "http://127.0.0.1:9"));
+    resolver(plan, "le", pebble, directory, challenge)
+}
+
+/// Routers with TLS (rule and resolver) to one server.
+fn routes(routers: &[(String, &str)], server: &str) -> String {
+    let routers: String = routers
         .iter()
         .enumerate()
-        .map(|(index, host)| {
+        .map(|(index, (rule, resolver))| {
             format!(
-                "    r{index}: {{ rule: Host(`{host}`), service: app, entryPoints: [websecure], tls: {{ certResolver: le }} }}\n"
+                "    r{index}: {{ rule: '{rule}', service: app, entryPoints: [websecure], tls: {{ certResolver: {resolver} }} }}\n"
             )
         })
         .collect();
-    let plan = GatewayPlan::new().entry_point("websecure").routes(&format!(
-        "http:\n  routers:\n{routers}  services:\n    app: {{ loadBalancer: {{ servers: [ {{ url: 'http://127.0.0.1:9' }} ] }} }}\n"
-    ));
-    let storage = plan.path("acme.json");
-    plan.argument(resolver(format!("caServer={directory}")))
-        .argument(resolver(format!("caCertificates={}", pebble.ca_file().display())))
-        .argument(resolver(format!("storage={}", storage.display())))
-        .argument(resolver("keyType=EC256".to_owned()))
-        .argument(resolver("email=admin@example.com".to_owned()))
-        .argument(resolver(challenge.to_owned()))
+    format!(
+        "http:\n  routers:\n{routers}  services:\n    app: {{ loadBalancer: {{ servers: [ {{ url: '{server}' }} ] }} }}\n"
+    )
 }
 
-/// A client that believes what this server issues.
-async fn client(pebble: &Pebble, chain: u8) -> Client {
-    let root = pebble.root(chain).await;
-    ClientPlan::trusting(CertificateDer::from_pem_slice(root.as_bytes()).expect("it is PEM")).build()
+/// A resolver at this server; all of a gateway share a file.
+fn resolver(plan: GatewayPlan, name: &str, pebble: &Pebble, directory: &str, challenge: &str) -> GatewayPlan {
+    let settings = [
+        format!("caServer={directory}"),
+        format!("caCertificates={}", pebble.ca_file().display()),
+        format!("storage={}", plan.path("acme.json").display()),
+        "keyType=EC256".to_owned(),
+        "email=admin@example.com".to_owned(),
+        challenge.to_owned(),
+    ];
+    settings
+        .iter()
+        .fold(plan, |plan, setting| plan.argument(format!("--certificatesResolvers.{name}.acme.{setting}")))
 }
 
 /// Waits until a name has a certificate that the client believes; its serial number.
@@ -64,7 +75,7 @@ async fn issued(gateway: &GatewayProcess, client: &Client, name: &str) -> String
 
 fn serial(certificate: &CertificateDer<'_>) -> String {
     let (_, parsed) = x509_parser::parse_x509_certificate(certificate).expect("it is a certificate");
-    parsed.tbs_certificate.raw_serial_as_string()
+    parsed.tbs_certificate.serial.to_str_radix(16)
 }
 
 fn json(path: &Path) -> Value {
@@ -84,7 +95,7 @@ async fn names_are_proved_over_http_and_tls_and_their_certificates_are_kept() {
     let checks = [(PebbleVersion::Packaged, HTTP), (PebbleVersion::Current, TLS)];
     for (version, challenge) in checks {
         let pebble = Pebble::start(version, PebbleOptions::new(dns.address())).await;
-        let client = client(&pebble, 0).await;
+        let client = pebble.client().await;
         let gateway =
             start(&pebble, plan(&pebble, &pebble.directory(), challenge, &["app.test", "other.test"])).await;
         let first = issued(&gateway, &client, "app.test").await;
@@ -145,7 +156,7 @@ async fn a_gateway_that_is_killed_in_an_order_loses_no_account_and_gets_no_secon
         [Moment::AccountBegun, Moment::AccountKept, Moment::OrderKept, Moment::Validating, Moment::Issued]
     {
         let pebble = Pebble::start(PebbleVersion::Current, PebbleOptions::new(dns.address())).await;
-        let client = client(&pebble, 0).await;
+        let client = pebble.client().await;
         let mut gateway = plan(&pebble, &pebble.directory(), HTTP, &["app.test"]).spawn();
         match moment {
             Moment::AccountBegun => says(gateway.plan(), "state/acme-state.json", "account_key").await,
@@ -188,7 +199,7 @@ async fn a_gateway_that_is_killed_in_an_order_loses_no_account_and_gets_no_secon
 async fn a_file_of_traefiks_is_taken_over_with_its_account_and_certificates() {
     let dns = NameServer::start().await;
     let pebble = Pebble::start(PebbleVersion::Packaged, PebbleOptions::new(dns.address())).await;
-    let client = client(&pebble, 0).await;
+    let client = pebble.client().await;
     // Whoever registered it before: an account with a key as Traefik has it.
     let before = start(&pebble, plan(&pebble, &pebble.directory(), TLS, &["old.test"])).await;
     let old = issued(&before, &client, "old.test").await;
@@ -233,7 +244,6 @@ async fn a_third_of_bad_nonces_a_profile_another_chain_and_an_external_account_a
     );
     let pebble = Pebble::start(PebbleVersion::Current, options).await;
     let root = pebble.root(1).await;
-    let root = CertificateDer::from_pem_slice(root.as_bytes()).expect("it is PEM");
     let (_, parsed) = x509_parser::parse_x509_certificate(&root).expect("it is a certificate");
     let name =
         parsed.subject().iter_common_name().next().and_then(|name| name.as_str().ok()).unwrap().to_owned();
@@ -247,7 +257,7 @@ async fn a_third_of_bad_nonces_a_profile_another_chain_and_an_external_account_a
         ));
     let gateway = start(&pebble, plan).await;
     // It trusts the other root alone.
-    let client = ClientPlan::trusting(root.clone().into_owned()).build();
+    let client = ClientPlan::trusting(root.clone()).build();
     for host in ["a.test", "b.test"] {
         issued(&gateway, &client, host).await;
     }
@@ -264,14 +274,13 @@ async fn a_third_of_bad_nonces_a_profile_another_chain_and_an_external_account_a
 async fn renewal_information_that_lies_in_the_past_renews_at_once() {
     let dns = NameServer::start().await;
     let pebble = Pebble::start(PebbleVersion::Current, PebbleOptions::new(dns.address())).await;
-    let client = client(&pebble, 0).await;
+    let client = pebble.client().await;
     let gateway = start(&pebble, plan(&pebble, &pebble.directory(), TLS, &["app.test"])).await;
     let first = issued(&gateway, &client, "app.test").await;
     let connection = client.connect(gateway.address("websecure"), "app.test").await.expect("it has one");
-    let pem = Pem(connection.certificate().to_vec()).to_string();
     let window =
         json!({ "suggestedWindow": { "start": "2020-01-01T00:00:00Z", "end": "2020-01-02T00:00:00Z" } });
-    pebble.set_renewal_info(&pem, &window.to_string()).await;
+    pebble.set_renewal_info(&pem(&connection.certificate()), &window.to_string()).await;
     says(gateway.plan(), "acme.json", "\"certificate\"").await;
     let gateway = start(&pebble, gateway.kill().await).await;
     eventually("it is renewed", LIMIT, || async {
@@ -281,26 +290,83 @@ async fn renewal_information_that_lies_in_the_past_renews_at_once() {
     .await;
 }
 
-/// A certificate as text.
-struct Pem(Vec<u8>);
+#[tokio::test]
+async fn a_certificate_is_renewed_by_command_and_open_connections_stay() {
+    let dns = NameServer::start().await;
+    let pebble = Pebble::start(PebbleVersion::Packaged, PebbleOptions::new(dns.address())).await;
+    let client = pebble.client().await;
+    let origin = Origin::start("app").await;
+    let plan = plan(&pebble, &pebble.directory(), TLS, &["app.test"]);
+    plan.write("routes.yml", &routes(&[("Host(`app.test`)".to_owned(), "le")], &origin.url()));
+    let gateway = start(&pebble, plan).await;
+    let first = issued(&gateway, &client, "app.test").await;
+    // Of a client of its own: a session that goes on would show the certificate that it began with.
+    let visitor = pebble.client().await;
+    let connection = visitor.connect(gateway.address("websecure"), "app.test").await.expect("it has one");
+    let mut open = connection.http().await.expect("it speaks HTTP");
+    assert_eq!(open.ask(get("app.test", "/")).await.expect("an answer").status, 200);
 
-impl std::fmt::Display for Pem {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-        let mut text = String::new();
-        for chunk in self.0.chunks(3) {
-            let bits = (0..3)
-                .fold(0u32, |bits, index| bits << 8 | u32::from(chunk.get(index).copied().unwrap_or(0)));
-            for index in 0..4 {
-                let digit = ALPHABET[(bits >> (18 - 6 * index)) as usize & 63] as char;
-                text.push(if index <= chunk.len() { digit } else { '=' });
-            }
-        }
-        writeln!(f, "-----BEGIN CERTIFICATE-----")?;
-        for line in text.as_bytes().chunks(64) {
-            writeln!(f, "{}", String::from_utf8_lossy(line))?;
-        }
-        writeln!(f, "-----END CERTIFICATE-----")
+    let admin = format!("--admin=unix:{}", gateway.plan().admin_socket().display());
+    let nobody = format!("--stateDir={}", gateway.plan().path("elsewhere").display());
+    let refused = run(&["certificates", "renew", "app.test", &admin, &nobody]).await;
+    assert_eq!(refused.status.code(), Some(1), "without the token: {}", said(&refused));
+    let unknown = gateway.run(&["certificates", "renew", "other.test"]).await;
+    assert_eq!(unknown.status.code(), Some(1), "{}", said(&unknown));
+    let renew = gateway.run(&["certificates", "renew", "app.test"]).await;
+    assert_eq!(renew.status.code(), Some(0), "{}", said(&renew));
+    let second = eventually("another one is served", LIMIT, || async {
+        let serial = issued(&gateway, &client, "app.test").await;
+        holds(serial != first, gateway.log())?;
+        Ok(serial)
+    })
+    .await;
+    assert_eq!(open.ask(get("app.test", "/")).await.expect("an answer").status, 200, "it was not touched");
+
+    let text = said(&gateway.run(&["certificates", "list"]).await);
+    assert!(text.contains("app.test  until ") && text.contains("  le  valid"), "{text}");
+    let listed = gateway.run(&["certificates", "list", "--format=json"]).await;
+    let listed: Value = serde_json::from_slice(&listed.stdout).expect("it is JSON");
+    let of_le: Vec<_> =
+        listed.as_array().expect("a list").iter().filter(|one| one["resolver"] == "le").collect();
+    assert_eq!(of_le.len(), 1, "{listed}");
+    assert_eq!(of_le[0]["serialNumber"], second, "{listed}");
+    assert_eq!(pebble.logged("Issued certificate"), 2, "{}", pebble.log());
+}
+
+#[tokio::test]
+async fn resolvers_and_routers_that_race_for_a_name_order_it_once() {
+    let dns = NameServer::start().await;
+    let pebble = Pebble::start(PebbleVersion::Packaged, PebbleOptions::new(dns.address())).await;
+    let client = pebble.client().await;
+    let routers = [
+        ("Host(`app.test`)", "le"),
+        ("Host(`app.test`) && PathPrefix(`/api`)", "other"),
+        ("Host(`app.test`) && PathPrefix(`/page`)", "le"),
+        ("Host(`one.test`)", "le"),
+        ("Host(`two.test`)", "other"),
+    ]
+    .map(|(rule, resolver)| (rule.to_owned(), resolver));
+    let plan = GatewayPlan::new().entry_point("websecure").routes(&routes(&routers, "http://127.0.0.1:9"));
+    let plan = resolver(plan, "le", &pebble, &pebble.directory(), HTTP);
+    let plan = resolver(plan, "other", &pebble, &pebble.directory(), TLS);
+    let gateway = start(&pebble, plan).await;
+    for name in ["app.test", "one.test", "two.test"] {
+        issued(&gateway, &client, name).await;
+    }
+    // Once nobody wants anything any more, nothing will be ordered.
+    eventually("all have what they want", LIMIT, || async {
+        let listed = gateway.admin_json("/api/certificates").await;
+        let wanted: Vec<_> =
+            listed.as_array().into_iter().flatten().filter(|one| one["resolver"].is_string()).collect();
+        holds(wanted.len() == 3 && wanted.iter().all(|one| one["state"] == "valid"), &listed)
+    })
+    .await;
+    assert_eq!(pebble.logged("There are now 3 orders"), 1, "{}", pebble.log());
+    assert_eq!(pebble.logged("There are now 4 orders"), 0, "{}", pebble.log());
+    assert_eq!(pebble.logged("Issued certificate"), 3, "{}", pebble.log());
+    let stored = json(&gateway.plan().path("acme.json"));
+    for name in ["le", "other"] {
+        assert!(stored[name]["Account"]["Registration"]["uri"].is_string(), "{name}");
     }
 }
 
@@ -313,7 +379,7 @@ async fn readiness(gateway: &GatewayProcess) -> String {
 async fn a_resolver_whose_file_cannot_be_used_stands_still_and_a_server_that_is_away_is_waited_for() {
     let dns = NameServer::start().await;
     let pebble = Pebble::start(PebbleVersion::Packaged, PebbleOptions::new(dns.address())).await;
-    let client = client(&pebble, 0).await;
+    let client = pebble.client().await;
     for (content, mode, words) in
         [("{}", 0o640, "permissions 640 for"), ("{ \"le\": { \"Acc", 0o600, "is torn")]
     {
@@ -335,7 +401,7 @@ async fn a_resolver_whose_file_cannot_be_used_stands_still_and_a_server_that_is_
     }
 
     // Away: nobody listens there. Then somebody does.
-    let port = tests::wait::free_port();
+    let port = free_port();
     let gateway =
         start(&pebble, plan(&pebble, &format!("https://localhost:{port}/dir"), HTTP, &["app.test"])).await;
     eventually("it says why", LIMIT, || async {
@@ -343,22 +409,7 @@ async fn a_resolver_whose_file_cannot_be_used_stands_still_and_a_server_that_is_
         holds(ready.contains("cannot be reached"), ready)
     })
     .await;
-    let target: std::net::SocketAddr = pebble
-        .directory()
-        .trim_start_matches("https://localhost:")
-        .trim_end_matches("/dir")
-        .parse::<u16>()
-        .map(|port| ([127, 0, 0, 1], port).into())
-        .expect("the directory has a port");
-    let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await.expect("it is still free");
-    tokio::spawn(async move {
-        while let Ok((mut incoming, _)) = listener.accept().await {
-            tokio::spawn(async move {
-                if let Ok(mut outgoing) = tokio::net::TcpStream::connect(target).await {
-                    let _ = tokio::io::copy_bidirectional(&mut incoming, &mut outgoing).await;
-                }
-            });
-        }
-    });
+    let relay = Relay::start_at(SocketAddr::from(([127, 0, 0, 1], port))).await;
+    relay.lead_to(pebble.address());
     issued(&gateway, &client, "app.test").await;
 }

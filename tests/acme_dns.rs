@@ -7,15 +7,12 @@ use std::time::Duration;
 
 use config::install::acme::{DnsChallenge, Propagation};
 use config::secret::Secret;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use security::acme::challenge::dns::{DnsSolver, build};
 use tests::dns::{DELEGATED_KEY, Key, NameServer, ZONE_KEY};
 use tests::eventually;
 use tests::gateway::GatewayPlan;
 use tests::origin::Origin;
 use tests::pebble::{Pebble, PebbleOptions, PebbleVersion};
-use tests::tls::ClientPlan;
 
 /// Two programs start, and an order waits for DNS.
 const ISSUED_LIMIT: Duration = Duration::from_secs(60);
@@ -166,8 +163,7 @@ async fn a_wildcard_with_its_parent_and_a_delegated_name_get_certificates_with_k
         ))
         .start()
         .await;
-    let root = CertificateDer::from_pem_slice(pebble.root(0).await.as_bytes()).expect("it is a certificate");
-    let client = ClientPlan::trusting(root).build();
+    let client = pebble.client().await;
     let secure = gateway.address("websecure");
     for name in ["app.test", "below.app.test", "other.test"] {
         eventually(&format!("{name} has a certificate"), ISSUED_LIMIT, || async {

@@ -1,40 +1,19 @@
 //! Certificates for people: the admin API's list, renewals and exports, and the command that asks for them.
 
 use std::os::unix::fs::PermissionsExt;
-use std::process::Output;
 use std::time::Duration;
 
 use tests::client::{ask, request};
-use tests::gateway::{GatewayPlan, GatewayProcess, run};
+use tests::gateway::{GatewayPlan, run, said};
 use tests::tls::Authority;
 use tests::wait::eventually;
-
-async fn command(gateway: &GatewayProcess, arguments: &[&str]) -> Output {
-    let admin = format!("--admin=unix:{}", gateway.plan().admin_socket().display());
-    let state = format!("--stateDir={}", gateway.plan().path("state").display());
-    let mut all = vec!["certificates"];
-    all.extend(arguments);
-    all.extend([admin.as_str(), state.as_str()]);
-    run(&all).await
-}
-
-fn text(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
-}
 
 #[tokio::test]
 async fn certificates_are_listed_and_handed_out_to_other_programs() {
     let plan = GatewayPlan::new();
     let pair = Authority::new("test authority").server(&["app.test", "*.app.test"]);
-    let (chain, key) = pair.write(&plan.path(""), "app");
-    let gateway = plan
-        .routes(&format!(
-            "tls: {{ certificates: [ {{ certFile: '{}', keyFile: '{}' }} ] }}",
-            chain.display(),
-            key.display()
-        ))
-        .start()
-        .await;
+    let pair = pair.written(&plan.path(""), "app");
+    let gateway = plan.routes(&format!("tls: {{ certificates: [ {pair} ] }}")).start().await;
     let listed = eventually("the certificate is listed", Duration::from_secs(10), async || {
         let listed = gateway.admin_json("/api/certificates").await;
         let found =
@@ -53,16 +32,23 @@ async fn certificates_are_listed_and_handed_out_to_other_programs() {
     refused.headers_mut().insert("content-type", http::HeaderValue::from_static("application/json"));
     assert_eq!(ask(gateway.admin(), refused).await.expect("an answer").status, 401);
 
-    let list = command(&gateway, &["list"]).await;
-    assert!(text(&list).contains("*.app.test, app.test  until "), "{}", text(&list));
+    let list = gateway.run(&["certificates", "list"]).await;
+    assert!(said(&list).contains("*.app.test, app.test  until "), "{}", said(&list));
 
     let dir = gateway.plan().path("out");
     let hook = format!("cp \"$HEARTHGATE_CERTIFICATE\" {0}/hooked && echo run >> {0}/runs", dir.display());
-    let export =
-        ["export", "x.app.test", "--dir", dir.to_str().expect("a path"), "--post-hook", hook.as_str()];
+    let export = [
+        "certificates",
+        "export",
+        "x.app.test",
+        "--dir",
+        dir.to_str().expect("a path"),
+        "--post-hook",
+        hook.as_str(),
+    ];
     for attempt in ["first", "second"] {
-        let output = command(&gateway, &export).await;
-        assert_eq!(output.status.code(), Some(0), "{attempt}: {}", text(&output));
+        let output = gateway.run(&export).await;
+        assert_eq!(output.status.code(), Some(0), "{attempt}: {}", said(&output));
     }
     let read = |name: &str| {
         std::fs::read_to_string(dir.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
@@ -74,12 +60,12 @@ async fn certificates_are_listed_and_handed_out_to_other_programs() {
     assert_eq!(mode & 0o777, 0o600);
     assert!(!gateway.log().contains("PRIVATE KEY"));
 
-    let unknown = command(&gateway, &["export", "other.test", "--dir", "out"]).await;
+    let unknown = gateway.run(&["certificates", "export", "other.test", "--dir", "out"]).await;
     assert_eq!(unknown.status.code(), Some(1));
-    assert!(text(&unknown).contains("there is no certificate for other.test"), "{}", text(&unknown));
-    let renew = command(&gateway, &["renew"]).await;
+    assert!(said(&unknown).contains("there is no certificate for other.test"), "{}", said(&unknown));
+    let renew = gateway.run(&["certificates", "renew"]).await;
     assert_eq!(renew.status.code(), Some(1));
-    assert!(text(&renew).contains("no certificate resolver is configured"), "{}", text(&renew));
+    assert!(said(&renew).contains("no certificate resolver is configured"), "{}", said(&renew));
     let nobody = run(&["certificates", "list", "--admin=unix:/nowhere/admin.sock"]).await;
     assert_eq!(nobody.status.code(), Some(3));
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use tests::gateway::{GatewayPlan, run};
+use tests::gateway::{GatewayPlan, run, said};
 
 fn examples() -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("examples")
@@ -11,9 +11,7 @@ fn examples() -> std::path::PathBuf {
 /// What a command printed, with the examples' folder left out of paths, and how it ended.
 async fn printed(arguments: &[&str]) -> (String, Option<i32>) {
     let output = run(arguments).await;
-    let text =
-        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    (text.replace(&format!("{}/", examples().display()), ""), output.status.code())
+    (said(&output).replace(&format!("{}/", examples().display()), ""), output.status.code())
 }
 
 #[tokio::test]

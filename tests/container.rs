@@ -163,7 +163,6 @@ async fn the_compose_stack_is_valid() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let config = root.join("docker/hearthgate.yml");
     let output = tests::gateway::run(&["check", &format!("--configFile={}", config.display())]).await;
-    let text =
-        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    let text = tests::gateway::said(&output);
     assert!(!text.contains("hearthgate.yml:"), "the stack's own configuration has a problem: {text}");
 }

@@ -7,7 +7,7 @@ use http_body_util::BodyExt;
 use nix::sys::signal::Signal;
 use tests::client::{Connection, ask_for, get, websocket};
 use tests::eventually;
-use tests::gateway::{GatewayPlan, run};
+use tests::gateway::{GatewayPlan, run, said};
 use tests::origin::Origin;
 use tests::wait::holds;
 use tokio_tungstenite::tungstenite::Message;
@@ -141,8 +141,7 @@ async fn a_taken_address_is_exit_1_and_bad_settings_are_exit_2() {
     let state = format!("--stateDir={folder}/state");
 
     let output = run(&[&format!("--entryPoints.web.address={taken}"), &admin, &state]).await;
-    let text =
-        String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
+    let text = said(&output);
     assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(text.contains("web") && text.contains(&taken.to_string()), "{text}");
 
@@ -157,8 +156,7 @@ async fn a_taken_address_is_exit_1_and_bad_settings_are_exit_2() {
     ] {
         let path = plan.path(file);
         let output = run(&[&format!("--configFile={}", path.display())]).await;
-        let text =
-            String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
+        let text = said(&output);
         assert_eq!(output.status.code(), Some(2), "{file}: {text}");
         assert!(text.contains(told), "{file}: {text}");
     }

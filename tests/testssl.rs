@@ -19,17 +19,15 @@ async fn testssl_finds_no_weakness_on_a_default_entry_point() {
     let origin = Origin::start("app").await;
     let authority = Authority::new("servers");
     let plan = GatewayPlan::new();
-    let (chain, key) = authority.server(&["lax.test"]).write(&plan.path("log"), "lax");
+    let pair = authority.server(&["lax.test"]).written(&plan.path("log"), "lax");
     let routes = format!(
         "http:
   routers: {{ app: {{ rule: Host(`lax.test`), service: app, tls: {{}} }} }}
   services: {{ app: {{ loadBalancer: {{ servers: [ {{ url: '{}' }} ] }} }} }}
 tls:
-  certificates: [ {{ certFile: '{}', keyFile: '{}' }} ]
+  certificates: [ {pair} ]
 ",
         origin.url(),
-        chain.display(),
-        key.display(),
     );
     let gateway = plan.routes(&routes).start().await;
     let report = gateway.plan().path("testssl.json");

@@ -10,7 +10,7 @@ use rustls::crypto::aws_lc_rs::kx_group;
 use rustls::version::{TLS12, TLS13};
 use rustls::{AlertDescription, NamedGroup, ProtocolVersion};
 use tests::client::{Answer, get};
-use tests::gateway::{GatewayPlan, GatewayProcess, long};
+use tests::gateway::{GatewayPlan, GatewayProcess, long, said};
 use tests::origin::Origin;
 use tests::tls::{Authority, Client, ClientPlan, Pair, Refused, client_params};
 use tokio::io::AsyncWriteExt;
@@ -67,10 +67,6 @@ impl Site {
         let default = authority.server(&["default.test"]);
         let folder = plan.path("tls");
         std::fs::create_dir(&folder).expect("the folder can be written to");
-        let written = |pair: &Pair, name| {
-            let (chain, key) = pair.write(&folder, name);
-            format!("{{ certFile: '{}', keyFile: '{}' }}", chain.display(), key.display())
-        };
         let authority_file = folder.join("clients.pem");
         std::fs::write(&authority_file, clients.pem()).expect("the folder can be written to");
         let files = format!("caFiles: [ '{}' ]", authority_file.display());
@@ -102,10 +98,10 @@ tls:
     given: {{ clientAuth: {{ clientAuthType: VerifyClientCertIfGiven, {files} }} }}
     verified: {{ clientAuth: {{ clientAuthType: RequireAndVerifyClientCert, {files} }} }}
 ",
-            names_pair = written(&names, "names"),
-            wildcard_pair = written(&wildcard, "wildcard"),
-            address_pair = written(&address, "address"),
-            default_pair = written(&default, "default"),
+            names_pair = names.written(&folder, "names"),
+            wildcard_pair = wildcard.written(&folder, "wildcard"),
+            address_pair = address.written(&folder, "address"),
+            default_pair = default.written(&folder, "default"),
         );
         let gateway = plan.routes(&routes).start().await;
         Self { gateway, authority, clients, names, wildcard, address, default, _origin: origin }
@@ -135,7 +131,7 @@ async fn run(mut command: Command, input: &str) -> String {
     drop(stdin);
     let output =
         timeout(LIMIT, child.wait_with_output()).await.expect("it ends").expect("it can be waited for");
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+    said(&output)
 }
 
 #[tokio::test]

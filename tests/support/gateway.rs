@@ -77,6 +77,11 @@ pub async fn finish(mut command: Command) -> Output {
     timeout(START_LIMIT, command.output()).await.expect("a command ends").expect("the program runs")
 }
 
+/// All that a command wrote.
+pub fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
 /// A folder with the gateway's files, and what it is started with.
 #[derive(Debug)]
 pub struct GatewayPlan {
@@ -288,6 +293,13 @@ impl GatewayProcess {
         headers
             .insert("authorization", http::HeaderValue::from_str(&bearer).expect("a token is a field value"));
         ask(self.admin(), reload).await.expect("the admin listener answers")
+    }
+
+    /// Runs a command that talks to it, with the token that it made at its first start.
+    pub async fn run(&self, arguments: &[&str]) -> Output {
+        let admin = format!("--admin=unix:{}", self.plan.admin_socket().display());
+        let state = format!("--stateDir={}", self.plan.path("state").display());
+        run(&[arguments, &[admin.as_str(), state.as_str()]].concat()).await
     }
 
     /// Asks `web` for a page until it answers with this status.

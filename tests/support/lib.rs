@@ -13,6 +13,7 @@ pub mod in_process;
 pub mod load;
 pub mod origin;
 pub mod pebble;
+pub mod relay;
 pub mod tls;
 pub mod wait;
 

@@ -5,28 +5,22 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::Request;
-use http_body_util::{BodyExt, Full};
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
+use http::HeaderValue;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use crate::client::{ANSWER_LIMIT, Answer};
+use crate::client::{Answer, request};
 use crate::gateway::env;
+use crate::relay::Relay;
+use crate::tls::{Client, ClientPlan};
 use crate::wait::free_port;
 
 /// Its start takes a tenth of a second, more where eight tests start one at once.
@@ -132,8 +126,13 @@ impl Pebble {
         for _ in 0..5 {
             let directory = SocketAddr::from(([127, 0, 0, 1], free_port()));
             let management = SocketAddr::from(([127, 0, 0, 1], free_port()));
-            let config =
-                options.config(folder.path(), directory, management, http.address.port(), tls.address.port());
+            let config = options.config(
+                folder.path(),
+                directory,
+                management,
+                http.address().port(),
+                tls.address().port(),
+            );
             std::fs::write(folder.path().join("config.json"), config.to_string())
                 .expect("the temporary folder can be written to");
             let child = options.command(version, folder.path()).spawn().unwrap_or_else(|error| {
@@ -171,6 +170,11 @@ impl Pebble {
         waited.await.unwrap_or_else(|_elapsed| panic!("pebble was not ready in time:\n{}", self.log()))
     }
 
+    /// Where its API listens.
+    pub fn address(&self) -> SocketAddr {
+        self.directory
+    }
+
     /// URL of its directory.
     pub fn directory(&self) -> String {
         format!("https://localhost:{}/dir", self.directory.port())
@@ -183,20 +187,25 @@ impl Pebble {
 
     /// Where it finds the listeners for its challenges. It waits for this before its first validation.
     pub fn validate_at(&self, http: SocketAddr, tls: SocketAddr) {
-        self.http.target.send_replace(Some(http));
-        self.tls.target.send_replace(Some(tls));
+        self.http.lead_to(http);
+        self.tls.lead_to(tls);
     }
 
     /// Connections that it has opened for HTTP-01 and for TLS-ALPN-01.
     pub fn validations(&self) -> (usize, usize) {
-        (self.http.connections.load(Ordering::Relaxed), self.tls.connections.load(Ordering::Relaxed))
+        (self.http.connections(), self.tls.connections())
     }
 
-    /// Root (PEM) of the certificates that it issues; `chain` 0 is the default one.
-    pub async fn root(&self, chain: u8) -> String {
+    /// Root of the certificates that it issues; `chain` 0 is the default one.
+    pub async fn root(&self, chain: u8) -> CertificateDer<'static> {
         let answer = self.manage("GET", &format!("/roots/{chain}"), String::new()).await;
         assert_eq!(answer.status, 200, "{}", answer.text());
-        answer.text()
+        CertificateDer::from_pem_slice(&answer.body).expect("it is a certificate")
+    }
+
+    /// A client that believes what it issues.
+    pub async fn client(&self) -> Client {
+        ClientPlan::trusting(self.root(0).await).build()
     }
 
     /// Intermediate (PEM) of a chain.
@@ -228,41 +237,11 @@ impl Pebble {
     }
 
     async fn https(&self, address: SocketAddr, method: &str, path: &str, body: String) -> Answer {
-        let ca = std::fs::read(self.ca_file()).expect("the file is there as long as pebble is");
-        let mut roots = rustls::RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_slice(&ca).expect("it is PEM")).expect("it is a certificate");
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .expect("the provider has the default versions")
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let asked = async {
-            let stream = TcpStream::connect(address).await?;
-            let name = ServerName::try_from("localhost").expect("it is a name");
-            let stream = tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
-            let (mut sender, connection) =
-                http1::handshake(TokioIo::new(stream)).await.map_err(std::io::Error::other)?;
-            let driver = tokio::spawn(connection);
-            let request = Request::builder()
-                .method(method)
-                .uri(path)
-                .header("host", format!("localhost:{}", address.port()))
-                .header("user-agent", "hearthgate-tests")
-                .body(Full::new(Bytes::from(body)))
-                .expect("a test's request is well formed");
-            let response = sender.send_request(request).await.map_err(std::io::Error::other)?;
-            let (head, body) = response.into_parts();
-            let body = body.collect().await.map_err(std::io::Error::other)?;
-            driver.abort();
-            Ok::<_, std::io::Error>(Answer {
-                status: head.status.as_u16(),
-                headers: head.headers,
-                body: body.to_bytes(),
-                trailers: None,
-            })
-        };
-        let answer = timeout(ANSWER_LIMIT, asked).await.expect("pebble answers in time");
+        let ca =
+            CertificateDer::from_pem_file(self.ca_file()).expect("the file is there as long as pebble is");
+        let mut request = request(method, &format!("localhost:{}", address.port()), path, body);
+        request.headers_mut().insert("user-agent", HeaderValue::from_static("hearthgate-tests"));
+        let answer = ClientPlan::trusting(ca).build().ask(address, request).await;
         answer.unwrap_or_else(|error| panic!("pebble answers {method} {path}: {error}\n{}", self.log()))
     }
 
@@ -355,46 +334,5 @@ fn write_own_certificate(folder: &Path) {
         [("api-ca.pem", signed.pem()), ("api.pem", leaf.pem()), ("api.key", key.serialize_pem())]
     {
         std::fs::write(folder.join(name), text).expect("the temporary folder can be written to");
-    }
-}
-
-/// A listener that carries bytes on to an address that is known later.
-#[derive(Debug)]
-struct Relay {
-    address: SocketAddr,
-    target: watch::Sender<Option<SocketAddr>>,
-    connections: Arc<AtomicUsize>,
-    accepting: JoinHandle<()>,
-}
-
-impl Relay {
-    async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has a free port");
-        let address = listener.local_addr().expect("a bound socket has an address");
-        let (target, targets) = watch::channel(None::<SocketAddr>);
-        let connections = Arc::new(AtomicUsize::new(0));
-        let counter = Arc::clone(&connections);
-        let accepting = tokio::spawn(async move {
-            while let Ok((mut incoming, _)) = listener.accept().await {
-                counter.fetch_add(1, Ordering::Relaxed);
-                let mut targets = targets.clone();
-                tokio::spawn(async move {
-                    let target = targets.wait_for(Option::is_some).await.ok().and_then(|target| *target);
-                    if let Some(target) = target
-                        && let Ok(mut outgoing) = TcpStream::connect(target).await
-                    {
-                        // Whoever ends first, or badly, is what the test is about.
-                        let _ = tokio::io::copy_bidirectional(&mut incoming, &mut outgoing).await;
-                    }
-                });
-            }
-        });
-        Self { address, target, connections, accepting }
-    }
-}
-
-impl Drop for Relay {
-    fn drop(&mut self) {
-        self.accepting.abort();
     }
 }

@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::Request;
 use http_body_util::Full;
@@ -116,6 +118,20 @@ impl Pair {
         std::fs::write(&key, &self.key_pem).expect("the folder can be written to");
         (chain, key)
     }
+
+    /// Writes them, and gives the entry of a routing file that names them.
+    pub fn written(&self, folder: &Path, name: &str) -> String {
+        let (chain, key) = self.write(folder, name);
+        format!("{{ certFile: '{}', keyFile: '{}' }}", chain.display(), key.display())
+    }
+}
+
+/// A certificate as text.
+pub fn pem(certificate: &CertificateDer<'_>) -> String {
+    let text = STANDARD.encode(certificate);
+    let lines: String =
+        text.as_bytes().chunks(64).map(|line| format!("{}\n", String::from_utf8_lossy(line))).collect();
+    format!("-----BEGIN CERTIFICATE-----\n{lines}-----END CERTIFICATE-----\n")
 }
 
 fn key() -> KeyPair {

@@ -164,6 +164,33 @@ mod tests {
     }
 
     #[test]
+    fn a_dns_provider_that_cannot_be_built_is_told_without_asking_anybody() {
+        let check = |provider: &str, variables: &[(&str, &str)], expected: Option<&str>| {
+            let arguments = vec![
+                "--entryPoints.websecure.address=:443".to_owned(),
+                format!("--certificatesResolvers.le.acme.dnsChallenge.provider={provider}"),
+            ];
+            let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+            let (text, code) =
+                try_check(&Call { arguments, variables: Arc::new(variables.collect()) }).unwrap();
+            match expected {
+                None => assert_eq!((text.as_str(), code), ("no problems\n", OK)),
+                Some(expected) => {
+                    assert_eq!(code, FAILED, "{text}");
+                    assert!(text.contains("certificate resolver `le`") && text.contains(expected), "{text}");
+                    assert!(!text.contains("hidden-token"), "{text}");
+                }
+            }
+        };
+        check("cloudflare", &[("CF_DNS_API_TOKEN", "hidden-token")], None);
+        check("cloudflare", &[], Some("needs CF_DNS_API_TOKEN"));
+        check("cloudflare", &[("CF_DNS_API_TOKN", "hidden-token")], Some("needs CF_DNS_API_TOKEN"));
+        check("clouflare", &[("CF_DNS_API_TOKEN", "hidden-token")], Some("did you mean \"cloudflare\"?"));
+        let both = [("DESEC_TOKEN", "hidden-token"), ("DESEC_TOKEN_FILE", "/run/secrets/token")];
+        check("desec", &both, Some("DESEC_TOKEN and DESEC_TOKEN_FILE are both set"));
+    }
+
+    #[test]
     fn a_wrong_call_is_not_a_check() {
         for arguments in [&["--format", "xml"][..], &["there"], &["--format"]] {
             let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
