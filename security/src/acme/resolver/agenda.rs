@@ -60,7 +60,7 @@ impl Resolver {
     }
 
     /// What is wanted and served by nothing: of each certificate the names that are left.
-    fn uncovered(&self) -> Vec<Domain> {
+    pub(super) fn uncovered(&self) -> Vec<Domain> {
         let wanted = self.wanted.as_deref().unwrap_or_default();
         let possible = || wanted.iter().filter(|domain| self.impossible(domain).is_none());
         // A wildcard of this resolver that is still to come serves its children as well.

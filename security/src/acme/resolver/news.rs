@@ -88,7 +88,12 @@ impl Resolver {
         }
         if let Some(pause) = &self.pause {
             trouble = Some(Arc::from(pause.reason.as_str()));
-            problems.push(Problem::warning(Origin::Gateway, subject.as_str(), pause.reason.as_str()));
+            // A name that is still without a certificate is a fault that somebody sees; a renewal has time.
+            let problem = match self.uncovered().is_empty() {
+                true => Problem::warning(Origin::Gateway, subject.as_str(), pause.reason.as_str()),
+                false => Problem::error(Origin::Gateway, subject.as_str(), pause.reason.as_str()),
+            };
+            problems.push(problem);
         }
         for (domain, reason) in &self.broken {
             let message = format!(
