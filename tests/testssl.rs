@@ -12,7 +12,7 @@ use tokio::process::Command;
 use tokio::time::timeout;
 
 /// It asks for everything that was ever broken, one after the other.
-const LIMIT: Duration = Duration::from_secs(240);
+const LIMIT: Duration = Duration::from_secs(900);
 
 #[tokio::test]
 async fn testssl_finds_no_weakness_on_a_default_entry_point() {
