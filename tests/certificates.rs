@@ -14,7 +14,7 @@ async fn certificates_are_listed_and_handed_out_to_other_programs() {
     let pair = Authority::new("test authority").server(&["app.test", "*.app.test"]);
     let pair = pair.written(&plan.path(""), "app");
     let gateway = plan.routes(&format!("tls: {{ certificates: [ {pair} ] }}")).start().await;
-    let listed = eventually("the certificate is listed", Duration::from_secs(10), async || {
+    let listed = eventually("the certificate is listed", Duration::from_secs(60), async || {
         let listed = gateway.admin_json("/api/certificates").await;
         let found =
             listed.as_array().and_then(|all| all.iter().find(|one| one["sans"][0] == "*.app.test").cloned());

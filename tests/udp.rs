@@ -13,7 +13,7 @@ use tokio::net::UdpSocket;
 use tokio::process::Command;
 use tokio::task::JoinHandle;
 
-const LIMIT: Duration = Duration::from_secs(10);
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// Answers each datagram with its name and who it thinks has sent it.
 struct Speaker {

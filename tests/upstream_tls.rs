@@ -24,7 +24,7 @@ use tests::wait::holds;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-const SOON: Duration = Duration::from_secs(15);
+const SOON: Duration = Duration::from_secs(60);
 const URI: &str = "spiffe://mesh.test/app";
 
 /// An HTTPS server that says over what it was asked.
